@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every command makes what it needs first: git, make and Python 3.11 with pip and venv are enough.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+ARGS ?=
+# Some machines forbid bytecode; without it every process compiles its imports again, which costs seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo up down test unit lint verify lock clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: .venv/ready ## make .venv with everything in it
+
+.venv/ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dropfit needs Python 3.11 or newer; set PYTHON=python3.x")'
+	@echo "Making .venv (the first time takes a minute or two: about 1.5 GB of packages) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install -q -p $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install -q -p $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: env ## the whole story, on this machine, in under a minute
+	@$(BIN)/python -m localcloud.demo $(ARGS)
+
+up: env ## start the local cloud and stay (ARGS=--detach to return)
+	@$(BIN)/dropfit up $(ARGS)
+
+down: env ## stop the local cloud
+	@$(BIN)/dropfit down
+
+lint: env ## style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+unit: env ## the fast tests alone: no emulator
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+test: lint ## lint, types and every test but the longer proofs
+	@$(BIN)/python -m pytest -m "not verify" $(ARGS)
+
+verify: env ## the longer proofs
+	@$(BIN)/python -m pytest -m verify $(ARGS)
+
+lock: env ## resolve pyproject.toml again into requirements/*.txt
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh requirements/lock.sh
+
+clean: ## forget the environment and the local cloud's state
+	@rm -rf .venv .dropfit

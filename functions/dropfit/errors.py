@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything Dropfit raises on purpose, drawn once.
+
+DropfitError
+├── SettingsError             a setting is missing or malformed: fix the environment
+├── ContractError             problem.py contradicts itself: fix problem.py
+├── BadFile                   an uploaded file cannot be used: it is quarantined with this reason
+├── BadRequest                a prediction request breaks the contract: every field is listed
+├── TrainingError             the data cannot carry a model: the upload is kept, nothing is served
+│   └── ExportError           the fitted model has no faithful ONNX form
+├── ArtifactError             a stored version is broken or not ours: refused before it is parsed
+├── NotFound                  the object, version or table does not exist
+├── Conflict                  somebody else wrote first: a compare-and-swap lost
+├── LeaseLost                 this job is no longer the one that may train
+├── Unavailable               storage, BigQuery or a function did not answer: try again later
+└── LocalCloudError           the local cloud could not start, or is not running
+
+Google's exceptions become these at the edge (storage.py, warehouse.py, launch.py) by `raise ... from`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class DropfitError(Exception):
+    """The root: catching it catches what Dropfit raises on purpose and nothing else."""
+
+
+class SettingsError(DropfitError):
+    """A setting is missing or malformed."""
+
+
+class ContractError(DropfitError):
+    """problem.py contradicts itself."""
+
+
+class BadFile(DropfitError):
+    """An uploaded file cannot be used.
+
+    Args:
+        reason: one sentence for the person who uploaded it.
+        code: a stable name for programs, such as `missing-columns`.
+    """
+
+    def __init__(self, reason: str, code: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class BadRequest(DropfitError):
+    """A prediction request breaks the contract.
+
+    Args:
+        detail: one sentence.
+        fields: where it is wrong -> what is wrong there, such as `instances[2].hour` -> `...`.
+        status: the HTTP status that says so.
+    """
+
+    def __init__(self, detail: str, fields: Mapping[str, str] | None = None, status: int = 400) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.fields = dict(fields or {})
+        self.status = status
+
+
+class TrainingError(DropfitError):
+    """The data cannot carry a model."""
+
+
+class ExportError(TrainingError):
+    """The fitted model has no faithful ONNX form."""
+
+
+class ArtifactError(DropfitError):
+    """A stored version is broken or not ours."""
+
+
+class NotFound(DropfitError):
+    """The object, version or table does not exist."""
+
+
+class Conflict(DropfitError):
+    """A compare-and-swap lost against another writer."""
+
+
+class LeaseLost(DropfitError):
+    """This job is no longer the one that may train."""
+
+
+class Unavailable(DropfitError):
+    """A service did not answer within its deadline."""
+
+
+class LocalCloudError(DropfitError):
+    """The local cloud could not start, or is not running."""

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One frozen Settings, and the only module that reads the environment.
+
+Every field is the environment variable of its name in capitals after `DROPFIT_`; the project is Google's own
+`GOOGLE_CLOUD_PROJECT`. On a laptop `dropfit up` writes them to `.dropfit/env`, and people's commands read that
+file when the environment names no landing bucket itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from .errors import SettingsError
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What differs between a laptop, a test and a project in the cloud.
+
+    Attributes:
+        project: Google Cloud project id.
+        landing_bucket: where people upload; the only bucket whose events launch anything.
+        data_bucket: receipts, accepted rows, quarantine, runs, leases.
+        models_bucket: versions and the pointer; the predict function reads nothing else.
+        dataset: BigQuery dataset of the static-serving table.
+        problem: `module:attribute` of the Problem in force.
+        training: `dynamic` trains on every upload; `static` records uploads until `dropfit train`.
+        retrain_job: `projects/P/locations/L/jobs/J` of the Cloud Run job; empty means a local process.
+        jobs_dir: where local job processes write their logs.
+        predict_url: base URL of the predict function.
+        on_upload_url: URL of the on_upload function.
+        lease_seconds: a job that has not renewed its lease for so long is taken for dead.
+        sweep_grace_seconds: how long an object may wait for its event before the sweeper registers it.
+        max_attempts: how often an upload whose processing crashed is tried before it is recorded as failed.
+        max_bad_share: a file with a larger share of rejected rows (0 to 1) is quarantined whole.
+        max_file_bytes: a larger upload is quarantined without being read.
+        max_unpacked_bytes: a compressed upload that unpacks to more is quarantined.
+        max_request_bytes: a larger request body is refused with 413.
+        max_instances: more instances than this in one request are refused with 413.
+        pointer_seconds: the predict function looks for a new version at most this often.
+    """
+
+    project: str
+    landing_bucket: str
+    data_bucket: str
+    models_bucket: str
+    dataset: str = "dropfit"
+    problem: str = "dropfit.problem:problem"
+    training: Literal["dynamic", "static"] = "dynamic"
+    retrain_job: str = ""
+    jobs_dir: str = ".dropfit/logs"
+    predict_url: str = ""
+    on_upload_url: str = ""
+    lease_seconds: float = 60.0
+    sweep_grace_seconds: float = 30.0
+    max_attempts: int = 3
+    max_bad_share: float = 0.5
+    max_file_bytes: int = 2 * 1024**3
+    max_unpacked_bytes: int = 8 * 1024**3
+    max_request_bytes: int = 8 * 1024**2
+    max_instances: int = 1000
+    pointer_seconds: float = 1.0
+
+
+def variable(field: str) -> str:
+    """The environment variable that sets a field."""
+    return "GOOGLE_CLOUD_PROJECT" if field == "project" else f"DROPFIT_{field.upper()}"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment (or from the mapping given).
+
+    Raises:
+        SettingsError: naming every variable that is missing, or the one that is malformed.
+    """
+    source = os.environ if environ is None else environ
+    names = {field: variable(field) for field in Settings.__struct_fields__}
+    given = {field: source[name] for field, name in names.items() if source.get(name)}
+    required = (f.name for f in msgspec.structs.fields(Settings) if f.required)
+    missing = [names[field] for field in required if field not in given]
+    if missing:
+        raise SettingsError(
+            f"not set: {', '.join(missing)}. On a laptop run `dropfit up`, or `set -a; . .dropfit/env`; "
+            "in the cloud Terraform sets them."
+        )
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"a DROPFIT_ setting is malformed: {error}") from error
+
+
+def home() -> Path:
+    """The local cloud's folder: DROPFIT_HOME, or `.dropfit` beside this clone's pyproject.toml."""
+    return Path(os.environ.get("DROPFIT_HOME") or Path(__file__).parents[2] / ".dropfit").absolute()
+
+
+def load_for_person() -> Settings:
+    """Settings for a command a person typed: the environment, or what the running local cloud wrote.
+
+    The file is read only when the environment names no landing bucket, and then as a whole, so that a command is
+    never half local and half in the cloud.
+
+    Raises:
+        SettingsError: when neither names the buckets.
+    """
+    if not os.environ.get("DROPFIT_LANDING_BUCKET") and (home() / "env").exists():
+        from dotenv import load_dotenv
+
+        load_dotenv(home() / "env", override=True)
+    return load()

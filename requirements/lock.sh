@@ -1,0 +1,12 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Resolves pyproject.toml into three locks that agree with each other: what the functions, the jobs and a laptop install.
+set -eu
+cd "$(dirname "$0")/.."
+compile() {
+  uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml "$@"
+}
+compile --extra jobs --extra dev -o requirements/dev.txt
+compile --extra jobs -c requirements/dev.txt -o requirements/jobs.txt
+compile -c requirements/dev.txt -o requirements/functions.txt
+cp requirements/functions.txt functions/requirements.txt
