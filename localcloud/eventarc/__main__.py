@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The local Eventarc's process: `python -m localcloud.eventarc OPTIONS`, the options being JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import httpx
+import msgspec
+import uvicorn
+
+from . import endpoints, sweeper
+from .delivery import Delivery, post_to
+from .options import Options
+from .publisher import Publisher, start_server
+from .queue import Event, Queue
+
+
+async def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        OSError, RuntimeError: when a port is taken.
+        sqlite3.Error: when the queue cannot be opened.
+    """
+    queue = Queue(Path(options.database))
+    client = httpx.AsyncClient(timeout=options.request_timeout, trust_env=False)
+    delivery = Delivery(queue, post_to(client, options.target), options)
+
+    def accept(events: Collection[Event]) -> None:
+        queue.add(events)
+        delivery.wake()
+
+    publisher = await start_server(Publisher(accept), options.grpc_port)
+    config = uvicorn.Config(endpoints.app(queue.counts), host="127.0.0.1", port=options.http_port, log_config=None)
+    http = uvicorn.Server(config)
+    delivering = asyncio.create_task(delivery.run())
+    # Without its loop the process is of no use and must not look healthy.
+    delivering.add_done_callback(lambda _: setattr(http, "should_exit", True))
+    stop_sweeping = _sweep(options)
+    try:
+        await http.serve()  # returns on a signal
+    finally:
+        stop_sweeping()
+        await publisher.stop(grace=1.0)
+        delivering.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await delivering
+        await client.aclose()
+        queue.close()
+
+
+def _sweep(options: Options) -> sweeper.Stop:
+    if not options.sweep:
+        return lambda: None
+    return sweeper.start(functools.partial(sweeper.dropfit_sweep, options.sweep), options.sweep_seconds)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("httpx", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    asyncio.run(run(msgspec.json.decode(sys.argv[1], type=Options)))

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LocalCloud: starts the services of one home, watches them, stops them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import httpx
+import msgspec
+
+from dropfit.errors import LocalCloudError
+
+from . import control, envfile, processes, services
+from .credentials import ensure_key
+from .eventarc.options import Options
+from .home import Child, Home, Phase, State, write_atomically
+from .ports import SERVICES, check_names, choose_ports, parse_ports
+
+Progress = Callable[[str], None]
+FUNCTIONS = Path(__file__).parents[1] / "functions"
+# The slowest first: bqemulator needs several seconds of CPU, and all of them start at once.
+_START_ORDER = ("bigquery", "predict", "on_upload", "eventarc", "storage")
+_START_SECONDS = 90.0
+
+
+class LocalCloud:
+    """One local cloud. Use it as a context manager, or call `start` and `stop`.
+
+    Start it from the main thread or one that lives as long as the cloud.
+
+    Args:
+        home: folder of its state; made when missing.
+        ports: service -> port; others from DROPFIT_PORTS, else last time's, else free ones.
+        functions_dir: where `on_upload.py` and `predict.py` are; this clone's by default.
+        environ: what the children inherit; this process's environment by default.
+        services: which to start, for tests that need only some.
+        eventarc: patience of the local Eventarc.
+        hosted: false when this process does nothing else, so that `stop(home)` may end it.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        ports: Mapping[str, int] | None = None,
+        functions_dir: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        services: Collection[str] = SERVICES,
+        eventarc: Options | None = None,
+        hosted: bool = True,
+    ) -> None:
+        self.home = Home(home.absolute())
+        self.env: dict[str, str] = {}
+        self._environ = dict(os.environ if environ is None else environ)
+        self._fixed_ports = parse_ports(self._environ.get("DROPFIT_PORTS", "")) | dict(ports or {})
+        self._functions = (functions_dir or FUNCTIONS).absolute()
+        check_names(services)
+        self._names = tuple(name for name in _START_ORDER if name in services)
+        self._eventarc = eventarc or Options()
+        self._hosted = hosted
+        self._lock: IO[bytes] | None = None
+        self._state: State | None = None
+        self._recording = threading.RLock()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Every port by name; empty before `start`."""
+        return dict(self._state.ports) if self._state else {}
+
+    def start(self, progress: Progress = lambda line: None) -> None:
+        """Start everything and return once all of it answers.
+
+        Raises:
+            LocalCloudError: when a set port is taken, this home's cloud runs already, or a service did not
+                start; nothing is left running then.
+        """
+        self.home.create()
+        self._lock = self.home.lock()
+        if self._lock is None:
+            raise LocalCloudError(control.already_running(self.home))
+        self._stopping.clear()
+        try:
+            self._prepare()
+            self._spawn_all()
+            self._await_health(progress)
+            write_atomically(self.home.env, envfile.render(self.env).encode())
+            self._record(phase="running")
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait(self) -> None:
+        """Return when somebody called `request_stop`."""
+        self._stopping.wait()
+
+    def request_stop(self) -> None:
+        """Make `wait` return, and `start` give up. Safe in a signal handler."""
+        self._stopping.set()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody called `request_stop`."""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """Stop what was started and the jobs it launched; harmless when nothing runs."""
+        if self._lock is None:
+            return
+        self._stopping.set()
+        if self._state:
+            self._record(phase="stopped")
+            control.end_everything(self.home, self._state)
+        for child in self._running.values():
+            child.wait()
+        self._running.clear()
+        self.home.env.unlink(missing_ok=True)
+        self._lock.close()
+        self._lock = None
+
+    def _prepare(self) -> None:
+        """Clear away a run whose supervisor died, choose the ports, and say what the children are told."""
+        left = self.home.read_state()
+        if left and left.phase != "stopped":
+            control.end_everything(self.home, left)
+        run, us = secrets.token_hex(16), processes.identity(os.getpid())
+        needed = {*self._names, *(f"{name}_grpc" for name in self._names)}
+        ports = choose_ports(self._fixed_ports, left.ports if left else {}, needed)
+        if us is None:
+            raise LocalCloudError("this process cannot be inspected: is /proc mounted?")
+        self.env = envfile.environment(self.home, ports, self._environ)
+        envfile.render(self.env)  # refuses what cannot be written before anything runs
+        ensure_key(self.home.credentials, f"http://127.0.0.1:{ports['eventarc']}/token")
+        with self._recording:
+            self._state = State("starting", run, us, self._hosted, ports)
+            self.home.write_state(self._state)
+
+    def _spawn_all(self) -> None:
+        state = self._live_state()
+        known = services.describe(self.home, state.ports, self._functions, self._eventarc)
+        self._services = {name: known[name] for name in self._names}
+        base = services.child_environment(self._environ, self.env) | {processes.RUN_VARIABLE: state.run}
+        for name, service in self._services.items():
+            log = self.home.log(name)
+            try:
+                child = processes.spawn(service.command, base | dict(service.environ), log, service.cwd)
+            except OSError as error:
+                raise LocalCloudError(f"{name} could not be started: {error}") from error
+            self._running[name] = child
+            if identity := processes.identity(child.pid):
+                self._record({name: Child(identity, state.ports[name], str(log))})
+        threading.Thread(target=self._watch, name="localcloud-watch", daemon=True).start()
+
+    def _await_health(self, progress: Progress) -> None:
+        began, missing = time.monotonic(), list(self._services)
+        with httpx.Client(timeout=5.0, trust_env=False) as client:
+            while missing:
+                for name in list(missing):
+                    self._check_alive(name)
+                    if services.is_up(self._services[name], client):
+                        self._furnish(name, client)
+                        missing.remove(name)
+                        url = f"http://127.0.0.1:{self.ports[name]}"
+                        progress(f"{name} is up at {url} after {time.monotonic() - began:.1f} s")
+                if missing and time.monotonic() - began > _START_SECONDS:
+                    late = f"{missing[0]} did not answer within {_START_SECONDS:.0f} s."
+                    raise LocalCloudError(f"{late} {self._last_words(missing[0])}")
+                if self._stopping.wait(0.05):
+                    raise LocalCloudError("stopped before it was up.")
+
+    def _furnish(self, name: str, client: httpx.Client) -> None:
+        url = f"http://127.0.0.1:{self.ports[name]}"
+        if name == "storage":
+            services.create_buckets(url, client)
+        elif name == "bigquery":
+            services.create_dataset(url, client)
+
+    def _check_alive(self, name: str) -> None:
+        code = self._running[name].poll()
+        if code is not None:
+            raise LocalCloudError(f"{name} did not start (exit code {code}). {self._last_words(name)}")
+
+    def _last_words(self, name: str) -> str:
+        return control.last_words(self.home.log(name))
+
+    def _watch(self) -> None:
+        """Reap children that end and record how, so that `status` can tell."""
+        while not self._stopping.wait(0.2):
+            for name, process in list(self._running.items()):
+                code, known = process.poll(), self._live_state().children.get(name)
+                if code is not None and known and known.exit_code is None:
+                    ended = msgspec.structs.replace(known, exit_code=code, ended_at=time.time())
+                    self._record({name: ended})
+
+    def _record(self, children: Mapping[str, Child] | None = None, phase: Phase | None = None) -> None:
+        with self._recording:
+            state, written = self._live_state(), self.home.read_state()
+            # `stop(home)` of another process said so first: what ends now was meant to end.
+            stopped = written is not None and written.run == state.run and written.phase == "stopped"
+            self._state = msgspec.structs.replace(
+                state,
+                phase="stopped" if stopped else phase or state.phase,
+                children=state.children | dict(children or {}),
+            )
+            with contextlib.suppress(OSError):  # the folder may have been removed under us
+                self.home.write_state(self._state)
+
+    def _live_state(self) -> State:
+        if self._state is None:
+            raise LocalCloudError("the local cloud was not started.")
+        return self._state
