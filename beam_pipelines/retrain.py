@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The job an upload launches: ingest -> train -> gate -> fill table -> promote.
+
+One job at a time, by a lease. What arrives meanwhile is taken in by one more round of the same job; a job that finds
+another at work leaves at once. Every step can be done twice, so a job that was killed anywhere is simply run again:
+
+    set -a; . .dropfit/env; .venv/bin/python -m beam_pipelines.retrain
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from beam_pipelines import steps
+from beam_pipelines.steps import Services
+from dropfit import lease, orders, settings, storage
+from dropfit.contract import load_problem
+from dropfit.errors import Conflict, DropfitError, LeaseLost, TrainingError, Unavailable
+from dropfit.lease import Lease
+from dropfit.orders import TrainRequest
+from dropfit.receipts import Receipt, Receipts
+from dropfit.registry import Registry
+from dropfit.runs import RunLog
+
+if TYPE_CHECKING:
+    from dropfit.registry import Current
+
+LOG = logging.getLogger("dropfit.retrain")
+
+
+def main() -> int:
+    """Work until nothing waits; 0 unless something has to be tried again."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    for noisy in ("apache_beam", "skl2onnx", "urllib3", "google"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, _terminated)
+    config = settings.load()
+    buckets = storage.connect(config)
+    services = Services(
+        settings=config,
+        problem=load_problem(config.problem),
+        buckets=buckets,
+        receipts=Receipts(buckets.data),
+        registry=Registry(buckets.models),
+    )
+    try:
+        work(services, os.environ.get("DROPFIT_JOB") or os.environ.get("CLOUD_RUN_EXECUTION") or "by-hand")
+    except Unavailable as fault:
+        LOG.error("stopped; the sweeper will start another job: %s", fault)
+        return 1
+    return 0
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)  # unwinds through `with`, so that the lease is given back
+
+
+def work(services: Services, job: str) -> None:
+    """Rounds under the lease until nothing waits; then look once more, for what arrived as it was given back."""
+    while True:
+        try:
+            with Lease(services.buckets.data, job, services.settings.lease_seconds) as held:
+                while waiting(services):
+                    Round(services, job, held).run()
+        except Conflict as busy:
+            if lease.read(services.buckets.data)[0] is None:
+                continue
+            LOG.info("%s: it will take in what waits", busy)
+            return
+        if not waiting(services):
+            return
+
+
+def waiting(services: Services) -> bool:
+    """Whether an upload has no outcome, or somebody asked for a training."""
+    return bool(services.receipts.open()) or orders.waiting(services.buckets.data)
+
+
+class Round:
+    """One pass over what waits now.
+
+    Args:
+        services: what the steps work with.
+        job: the job's name, under which its log is found.
+        held: the lease, checked before anything that others see.
+    """
+
+    def __init__(self, services: Services, job: str, held: Lease) -> None:
+        self._services = services
+        self._held = held
+        self._log = RunLog(services.buckets.data, job)
+
+    def run(self) -> None:
+        """Ingest, and train if there is anything to train on; every receipt gets its outcome."""
+        services, log = self._services, self._log
+        requests = orders.pending(services.buckets.data)
+        receipts = self._begin()
+        try:
+            taken = self._ingest(receipts)
+            if not requests and services.settings.training == "static":
+                self._close(taken, "recorded", "training=static: `dropfit train` trains on it")
+            elif taken or requests:
+                self._train(taken, tuple(name for r in requests for name in r.objects))
+            else:
+                log.finish("nothing", "no upload could be taken in")
+        except (SystemExit, Unavailable, LeaseLost) as interrupted:
+            self._give_attempts_back()
+            log.finish("interrupted", str(interrupted))
+            raise
+        except TrainingError as error:
+            self._close(self._still_open(), "kept", f"taken in, and no version could be trained: {error}")
+        except DropfitError as error:
+            LOG.exception("the round failed")
+            self._close(self._still_open(), "failed", str(error))
+        self._done(requests)
+
+    def _begin(self) -> list[Receipt]:
+        """Count the attempt on everything that waits; what was begun too often without an outcome has failed."""
+        services = self._services
+        most = services.settings.max_attempts
+        begun = []
+        for receipt in services.receipts.open():
+            if receipt.attempts >= most:
+                reason = f"{most} jobs ended without an outcome; the logs of retrain-* say why"
+                services.receipts.advance(receipt, state="failed", reason=reason, code="crashed", attempts=0)
+            else:
+                begun.append(services.receipts.advance(receipt, attempts=receipt.attempts + 1))
+        self._log.run.receipts = [r.id for r in begun]
+        return begun
+
+    def _ingest(self, receipts: list[Receipt]) -> list[Receipt]:
+        services = self._services
+        with self._log.step("ingest") as detail:
+            done = [steps.ingest(services, r) if r.accepted is None else r for r in receipts]
+            taken = [r for r in done if r.state == "accepted"]
+            detail["files"] = {state: sum(r.state == state for r in done) for state in {r.state for r in done}}
+            detail["rows"] = sum(r.accepted.rows for r in taken if r.accepted)
+            detail["rejected"] = sum(r.accepted.rejected for r in taken if r.accepted)
+        return taken
+
+    def _train(self, taken: list[Receipt], objects: tuple[str, ...]) -> None:
+        services, log = self._services, self._log
+        since = services.registry.current()
+        inputs = steps.window(services, objects)
+        if not inputs:
+            raise TrainingError(f"no accepted upload to train on{' among ' + ', '.join(objects) if objects else ''}")
+        taken = taken + [r for r in inputs if r.state == "recorded"]
+        version = log.run.version = steps.version_id(services, inputs)
+        if since.pointer is not None and since.pointer.version == version:
+            steps.repair_view(services)
+            self._close(taken, "promoted", "this very version is served already", version)
+            return
+        with log.step("train") as detail:
+            rows, duplicates = steps.accepted_rows(services, inputs)
+            manifest = steps.make_version(services, version, inputs, rows, duplicates)
+            detail.update(version=version, rows=manifest.rows, duplicates=duplicates, metrics=manifest.metrics)
+            detail.update(constant=manifest.constant, parity=manifest.parity.differing)
+        report = steps.judge(services, manifest)
+        if not report.passed:
+            self._close(taken, "kept", "; ".join(report.reasons), version)
+            return
+        with log.step("table") as detail:
+            table, detail["rows"] = steps.fill_table(services, manifest, rows)
+            detail["table"] = table
+        with log.step("promote") as detail:
+            reason = self._promote(version, table, since)
+            detail["previous"] = since.pointer.version if since.pointer else ""
+        self._close(taken, "kept" if reason else "promoted", reason or "; ".join(report.reasons), version)
+
+    def _promote(self, version: str, table: str, since: Current) -> str:
+        """The commit; returns why not, when the pointer was moved by somebody else meanwhile."""
+        self._held.check()
+        try:
+            self._services.registry.promote(version, table, since)
+        except Conflict:
+            return "the pointer was moved while this version was in training; it was left where it is"
+        finally:
+            steps.repair_view(self._services)
+        return ""
+
+    def _close(self, receipts: list[Receipt], outcome: str, reason: str, version: str = "") -> None:
+        """Write the outcome into the receipts, then into the run."""
+        for receipt in receipts:
+            self._services.receipts.advance(
+                receipt, state=outcome, reason=reason, code="", version=version, attempts=0
+            )
+        self._log.finish(outcome, reason)
+        LOG.info("%s %s: %s", outcome, version, reason)
+
+    def _still_open(self) -> list[Receipt]:
+        mine = set(self._log.run.receipts)
+        return [r for r in self._services.receipts.open() if r.id in mine]
+
+    def _give_attempts_back(self) -> None:
+        """An interruption is not the upload's fault."""
+        try:
+            for receipt in self._still_open():
+                self._services.receipts.advance(receipt, attempts=max(0, receipt.attempts - 1))
+        except DropfitError as error:
+            LOG.warning("the attempts stay counted: %s", error)
+
+    def _done(self, requests: list[TrainRequest]) -> None:
+        for request in requests:
+            orders.done(self._services.buckets.data, request)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

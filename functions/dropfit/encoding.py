@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Row batches -> the model's float32 matrix, by what the version learned from its data.
+
+One float32 matrix with category codes is what makes online scoring cheap and ONNX agree with scikit-learn to the last
+split (docs/adr/0002). Training, batch and online call the same function, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from .contract import Category, Columns, Contract, Number
+from .errors import ArtifactError
+
+Derive = Callable[[Columns], Columns]
+
+
+class Pinned(msgspec.Struct, frozen=True):
+    """A feature that other features determine, as the accepted data say.
+
+    Attributes:
+        by: the determining features.
+        values: their values, joined by tabs -> the determined number.
+    """
+
+    by: tuple[str, ...]
+    values: dict[str, float]
+
+
+class Encoding(msgspec.Struct, frozen=True):
+    """What encoding learned from the training rows; written into the version as JSON.
+
+    Attributes:
+        vocabularies: category feature -> its values; a value's position is its code.
+        pinned: number feature -> what determines it.
+    """
+
+    vocabularies: dict[str, tuple[str, ...]]
+    pinned: dict[str, Pinned]
+
+
+def text(values: np.ndarray[Any, Any]) -> list[str]:
+    """Key values as text, whole numbers without a fraction, so that 5 and 5.0 are one key."""
+    if values.dtype == object:
+        return ["" if v is None else str(v) for v in values.tolist()]
+    return [str(int(v)) if v == v and v == int(v) else repr(v) for v in values.tolist()]
+
+
+def joined(columns: Columns, names: tuple[str, ...]) -> list[str]:
+    """One string per row that identifies the values of the named columns."""
+    return ["\t".join(parts) for parts in zip(*(text(columns[n]) for n in names), strict=True)]
+
+
+def learn(contract: Contract, columns: Columns) -> Encoding:
+    """Vocabularies (sorted) and pinned values (the last one wins) of training rows, in the rows' order."""
+    vocabularies = {
+        f.name: tuple(sorted({v for v in columns[f.name].tolist() if v is not None}))
+        for f in contract.features
+        if isinstance(f, Category)
+    }
+    pinned = {
+        f.name: Pinned(f.given_by, _known(joined(columns, f.given_by), columns[f.name]))
+        for f in contract.features
+        if isinstance(f, Number) and f.given_by
+    }
+    return Encoding(vocabularies, pinned)
+
+
+def _known(keys: list[str], values: np.ndarray[Any, Any]) -> dict[str, float]:
+    return {key: value for key, value in zip(keys, values.tolist(), strict=True) if value == value}
+
+
+class Encoder:
+    """Row batch -> matrix, for one version.
+
+    Args:
+        contract: the version's contract.
+        encoding: what it learned.
+        derive: the problem's derive function, when the contract has derived features.
+
+    Raises:
+        ArtifactError: when the contract needs a derive function and none is given.
+    """
+
+    def __init__(self, contract: Contract, encoding: Encoding, derive: Derive | None = None) -> None:
+        if contract.derived and derive is None:
+            raise ArtifactError(f"{contract.name} needs the derive function of its problem, and there is none")
+        self.contract = contract
+        self.encoding = encoding
+        self._derive = derive
+        self._codes = {
+            name: {value: float(code) for code, value in enumerate(values)}
+            for name, values in encoding.vocabularies.items()
+        }
+
+    def complete(self, columns: Columns) -> Columns:
+        """The columns with missing pinned features filled in."""
+        filled = dict(columns)
+        for name, pinned in self.encoding.pinned.items():
+            values = np.asarray(filled[name], dtype=np.float64)
+            gaps = np.isnan(values)
+            if gaps.any():
+                keys = joined({n: filled[n][gaps] for n in pinned.by}, pinned.by)
+                values = values.copy()
+                values[gaps] = [pinned.values.get(key, np.nan) for key in keys]
+                filled[name] = values
+        return filled
+
+    def matrix(self, columns: Columns) -> np.ndarray[Any, Any]:
+        """The model's input.
+
+        Args:
+            columns: every feature of the contract, shape (rows,) each.
+
+        Returns:
+            float32, shape (rows, inputs), C order; missing and unseen are NaN.
+        """
+        filled = self.complete(columns)
+        if self._derive is not None:
+            filled = {**filled, **self._derive(filled)}
+        inputs = self.contract.inputs
+        out = np.empty((len(filled[inputs[0].name]), len(inputs)), dtype=np.float32)
+        for position, feature in enumerate(inputs):
+            codes = self._codes.get(feature.name)
+            values = filled[feature.name]
+            out[:, position] = values if codes is None else [codes.get(v, np.nan) for v in values.tolist()]
+        return out
+
+
+def sha256(payload: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(payload).hexdigest()
+
+
+def loads(payload: bytes) -> Encoding:
+    """An Encoding from its JSON (whose hash the caller has checked).
+
+    Raises:
+        ArtifactError: when it is not one.
+    """
+    try:
+        return msgspec.json.decode(payload, type=Encoding)
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"encoding.json is not an encoding: {error}") from error
+
+
+def take(columns: Columns, rows: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """The chosen rows (indices or a mask) of every column."""
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def length(columns: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """Rows in a batch."""
+    return len(next(iter(columns.values()), ()))

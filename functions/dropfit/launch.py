@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start the retraining job and return at once: a Cloud Run job in the cloud, a detached process on a laptop."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import Unavailable
+from .settings import Settings
+
+JOB = "beam_pipelines.retrain"
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+class Launcher(Protocol):
+    """Starts a retraining job."""
+
+    def launch(self) -> str:
+        """Start one and return where to follow it, without waiting for anything it does.
+
+        Raises:
+            Unavailable: when it could not be started.
+        """
+
+
+class ProcessLauncher:
+    """A detached process with its own log in the jobs folder.
+
+    Args:
+        folder: gets `<job>.log`, and `<job>.pid` while the job runs, by which `dropfit down` finds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def launch(self) -> str:
+        """Start a job; returns the path of its log."""
+        import psutil
+
+        now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
+        job = f"retrain-{now}-{secrets.token_hex(3)}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = self._folder / f"{job}.log"
+        environment = {**os.environ, "DROPFIT_JOB": job}
+        # Without bytecode a job compiles its imports again, which doubles its time.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        try:
+            with log.open("ab") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", JOB],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                )
+            record = {"pid": process.pid, "create_time": psutil.Process(process.pid).create_time()}
+        except (OSError, psutil.Error) as error:
+            raise Unavailable(f"the job could not be started: {error}") from error
+        mark = self._folder / f"{job}.pid"
+        mark.write_text(json.dumps(record))
+        threading.Thread(target=_reap, args=(process, mark), name=job, daemon=True).start()
+        return str(log)
+
+
+def _reap(process: subprocess.Popen[bytes], mark: Path) -> None:
+    process.wait()
+    mark.unlink(missing_ok=True)
+
+
+class CloudRunLauncher:
+    """An execution of a Cloud Run job, by one REST call.
+
+    The client library would cost a function half a second of cold start; overrides are not used, so that the
+    function's account needs the right to run the job and no other.
+
+    Args:
+        job: `projects/P/locations/L/jobs/J`.
+        session: an authorised requests session; made from the default credentials when not given.
+    """
+
+    def __init__(self, job: str, session: Any = None) -> None:
+        self._job = job
+        self._session = session
+
+    def launch(self) -> str:
+        """Start an execution; returns its name."""
+        import google.auth
+        import requests
+        from google.auth.exceptions import GoogleAuthError
+        from google.auth.transport.requests import AuthorizedSession
+
+        try:
+            if self._session is None:
+                credentials, _ = google.auth.default(scopes=[SCOPE])
+                self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+            reply = self._session.post(f"https://run.googleapis.com/v2/{self._job}:run", json={}, timeout=20)
+            reply.raise_for_status()
+            return str(reply.json().get("metadata", {}).get("name", self._job))
+        except (requests.RequestException, GoogleAuthError, ValueError) as error:
+            raise Unavailable(f"{self._job} could not be run: {error}") from error
+
+
+def launcher(settings: Settings) -> Launcher:
+    """The launcher that the settings ask for."""
+    if settings.retrain_job:
+        return CloudRunLauncher(settings.retrain_job)
+    return ProcessLauncher(Path(settings.jobs_dir))

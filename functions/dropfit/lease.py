@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One job at a time: a lease object that its holder renews and anybody may take over once it has expired."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import secrets
+import threading
+import time
+from types import TracebackType
+
+import msgspec
+
+from .errors import Conflict, DropfitError, LeaseLost, NotFound
+from .storage import Bucket
+
+NAME = "leases/retrain.json"
+LOG = logging.getLogger(__name__)
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The lease object's content.
+
+    Attributes:
+        holder: the job's name, for people.
+        nonce: the holder's own random name, so that it recognises its writes.
+        beat: how often it was renewed.
+        seconds: how long it lasts after each renewal.
+        released: whether the holder gave it back.
+    """
+
+    holder: str
+    nonce: str
+    beat: int
+    seconds: float
+    released: bool = False
+
+
+class Lease:
+    """Hold it with `with`; while held, a thread renews it.
+
+    Args:
+        bucket: the data bucket.
+        holder: the job's name.
+        seconds: how long it lasts without renewal. Renewals come every third of it, but never more often than
+            storage takes writes to one name, once a second.
+
+    Raises:
+        Conflict: on entering, when another job holds it.
+    """
+
+    def __init__(self, bucket: Bucket, holder: str, seconds: float) -> None:
+        self._bucket = bucket
+        self._claim = Claim(holder=holder, nonce=secrets.token_hex(8), beat=0, seconds=seconds)
+        self._generation = 0
+        self._renewed = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+
+    def __enter__(self) -> Lease:
+        """Take the lease, or raise Conflict."""
+        held, generation = read(self._bucket)
+        if held is not None:
+            raise Conflict(f"{held.holder} is at work")
+        self._write(self._claim, generation)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the lease back, if it is still ours."""
+        self._stop.set()
+        self._thread.join(timeout=30)
+        try:
+            self._write(msgspec.structs.replace(self._claim, released=True), self._generation)
+        except DropfitError as failure:
+            LOG.warning("the lease could not be given back and will expire: %s", failure)
+
+    def check(self) -> None:
+        """Go on only while the lease is ours.
+
+        Raises:
+            LeaseLost: when another job may have taken it.
+        """
+        if time.monotonic() - self._renewed >= self._claim.seconds:
+            raise LeaseLost("the lease was not renewed in time; another job may have taken over")
+
+    def _beat(self) -> None:
+        while not self._stop.wait(max(1.0, self._claim.seconds / 3)):
+            self._claim = msgspec.structs.replace(self._claim, beat=self._claim.beat + 1)
+            try:
+                self._write(self._claim, self._generation)
+            except Conflict:
+                LOG.error("another job has taken the lease")
+                self._renewed = float("-inf")
+                return
+            except DropfitError as failure:
+                LOG.warning("could not renew the lease, trying again: %s", failure)
+
+    def _write(self, claim: Claim, generation: int) -> None:
+        asked = time.monotonic()
+        self._generation = self._bucket.replace(NAME, msgspec.json.encode(claim), generation).generation
+        self._renewed = asked
+
+
+def read(bucket: Bucket) -> tuple[Claim | None, int]:
+    """Who holds the lease, or None; and the generation a taker must replace (0: there is none)."""
+    stored = bucket.stat(NAME)
+    if stored is None:
+        return None, 0
+    try:
+        claim = msgspec.json.decode(bucket.read(NAME, stored.generation), type=Claim)
+    except (NotFound, msgspec.MsgspecError):
+        # Overwritten between the two reads, or garbage: as good as expired, and the swap settles who takes it.
+        return None, stored.generation
+    age = (dt.datetime.now(dt.UTC) - stored.updated).total_seconds()
+    return (None if claim.released or age >= claim.seconds else claim), stored.generation

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A person's `dropfit train`: an object in the data bucket, which survives a crash and needs no job arguments."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+
+import msgspec
+
+from .errors import ArtifactError
+from .storage import Bucket
+
+PREFIX = "requests/"
+
+
+class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody asked for a training.
+
+    Attributes:
+        id: its name.
+        asked_at: when.
+        objects: train on these uploads (object names) alone; empty means the problem's window.
+    """
+
+    id: str
+    asked_at: dt.datetime
+    objects: tuple[str, ...] = ()
+
+
+def ask(bucket: Bucket, objects: tuple[str, ...]) -> TrainRequest:
+    """Leave a request for the next job."""
+    now = dt.datetime.now(dt.UTC)
+    request = TrainRequest(id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", asked_at=now, objects=objects)
+    bucket.create(f"{PREFIX}{request.id}.json", msgspec.json.encode(request))
+    return request
+
+
+def waiting(bucket: Bucket) -> bool:
+    """Whether there is any."""
+    return next(iter(bucket.list(PREFIX)), None) is not None
+
+
+def pending(bucket: Bucket) -> list[TrainRequest]:
+    """The requests, oldest first.
+
+    Raises:
+        ArtifactError: when one is not readable.
+    """
+    try:
+        return [msgspec.json.decode(bucket.read(s.name), type=TrainRequest) for s in bucket.list(PREFIX)]
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"a training request is not readable: {error}") from error
+
+
+def done(bucket: Bucket, request: TrainRequest) -> None:
+    """The request has had its training."""
+    bucket.delete(f"{PREFIX}{request.id}.json")

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happened to each uploaded object generation: exactly one receipt each, under `receipts/` in the data bucket.
+
+    received --> accepted --> promoted      a version trained on it is served
+       |            |-------> kept          a version was trained on it, and the gate kept it from being served
+       |            `-------> recorded      training=static: taken in, waiting for `dropfit train`
+       |--> quarantined                     unusable, with the reason
+       |--> superseded, deleted             the object was overwritten or removed before it was read
+       `--> failed                          Dropfit's own fault, after several attempts; the log is named
+
+The state also stands in the object's metadata, so that one listing tells what is open.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from .encoding import sha256
+from .errors import ArtifactError, Conflict
+from .storage import Bucket, Stored
+
+State = Literal[
+    "received",
+    "accepted",
+    "recorded",
+    "promoted",
+    "kept",
+    "quarantined",
+    "superseded",
+    "deleted",
+    "failed",
+]
+OPEN: frozenset[State] = frozenset({"received", "accepted"})
+PREFIX = "receipts/"
+
+
+class UploadedObject(msgspec.Struct, frozen=True):
+    """One generation of one object in the landing bucket."""
+
+    bucket: str
+    name: str
+    generation: int
+
+    @property
+    def id(self) -> str:
+        """What everything of ours about this object is named by: names are opaque and never become paths."""
+        return sha256(f"{self.bucket}\n{self.name}\n{self.generation}".encode())
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """What ingest took in.
+
+    Attributes:
+        rows: accepted rows.
+        rejected: rows set aside.
+        sha256: of the accepted Parquet file.
+        size: its bytes.
+        reasons: reason -> number of rows.
+        notes: what was odd but harmless, such as ignored columns.
+    """
+
+    rows: int
+    rejected: int
+    sha256: str
+    size: int
+    reasons: dict[str, int] = {}
+    notes: list[str] = []
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one uploaded object generation.
+
+    Attributes:
+        object: which one.
+        state: see the module.
+        received_at: when the receipt was first written.
+        updated_at: when it last changed.
+        attempts: how many jobs have begun to work on it since its last outcome.
+        accepted: what ingest took in, once it did.
+        reason: why not, for people.
+        code: why not, for programs.
+        version: the version trained with it.
+    """
+
+    object: UploadedObject
+    state: State
+    received_at: dt.datetime
+    updated_at: dt.datetime
+    attempts: int = 0
+    accepted: Accepted | None = None
+    reason: str = ""
+    code: str = ""
+    version: str = ""
+
+    @property
+    def id(self) -> str:
+        """The receipt's name."""
+        return self.object.id
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still waits for its outcome."""
+        return self.state in OPEN
+
+    @property
+    def accepted_name(self) -> str:
+        """Where its accepted rows lie in the data bucket."""
+        return f"accepted/{self.id}.parquet"
+
+
+class Receipts:
+    """The receipts in a data bucket.
+
+    Args:
+        bucket: the data bucket.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def register(self, uploaded: UploadedObject) -> tuple[Receipt, bool]:
+        """The object's receipt, written now if there is none, and whether it was.
+
+        Raises:
+            Unavailable: when storage does not answer.
+        """
+        now = dt.datetime.now(dt.UTC)
+        receipt = Receipt(object=uploaded, state="received", received_at=now, updated_at=now)
+        try:
+            self._bucket.create(PREFIX + receipt.id + ".json", _encode(receipt), {"state": receipt.state})
+        except Conflict:
+            return self.get(receipt.id), False
+        return receipt, True
+
+    def get(self, receipt_id: str) -> Receipt:
+        """The receipt of that id.
+
+        Raises:
+            NotFound: when there is none.
+        """
+        return _decode(self._bucket.read(PREFIX + receipt_id + ".json"))
+
+    def advance(self, receipt: Receipt, **changes: Any) -> Receipt:
+        """Write what has become of it; only the job that holds the lease does."""
+        changed = msgspec.structs.replace(receipt, updated_at=dt.datetime.now(dt.UTC), **changes)
+        name = PREFIX + changed.id + ".json"
+        stored = self._bucket.stat(name)
+        generation = stored.generation if stored else 0
+        self._bucket.replace(name, _encode(changed), generation, {"state": changed.state})
+        return changed
+
+    def all(self) -> list[Receipt]:
+        """Every receipt, in the order of upload."""
+        return sorted((_decode(self._bucket.read(s.name)) for s in self._listed()), key=upload_order)
+
+    def open(self) -> list[Receipt]:
+        """The receipts that wait for an outcome, in the order of upload; reads no others."""
+        waiting = [s for s in self._listed() if s.metadata.get("state") in OPEN]
+        return sorted((_decode(self._bucket.read(s.name)) for s in waiting), key=upload_order)
+
+    def ids(self) -> set[str]:
+        """The ids of all receipts."""
+        return {s.name.removeprefix(PREFIX).removesuffix(".json") for s in self._listed()}
+
+    def _listed(self) -> Iterator[Stored]:
+        return self._bucket.list(PREFIX)
+
+
+def upload_order(receipt: Receipt) -> tuple[int, str]:
+    """Receipts sort by generation, which the server gave; never by a clock of ours."""
+    return receipt.object.generation, receipt.object.name
+
+
+def _encode(receipt: Receipt) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(receipt), indent=1)
+
+
+def _decode(payload: bytes) -> Receipt:
+    try:
+        return msgspec.json.decode(payload, type=Receipt)
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"a receipt is not readable: {error}") from error

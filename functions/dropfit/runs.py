@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a retraining job did, step by step with times, under `runs/` in the data bucket: told while it happens."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from .errors import ArtifactError, DropfitError
+from .registry import pretty
+from .storage import Bucket
+
+PREFIX = "runs/"
+LOG = logging.getLogger(__name__)
+
+
+class Step(msgspec.Struct, kw_only=True):
+    """One step of a run.
+
+    Attributes:
+        name: register, import, ingest, train, export, table or promote.
+        started: when.
+        seconds: how long it took; None while it goes on.
+        detail: what it found, for people and programs.
+    """
+
+    name: str
+    started: dt.datetime
+    seconds: float | None = None
+    detail: dict[str, Any] = {}
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """One round of a job.
+
+    Attributes:
+        id: its name, sorted by time.
+        job: the process or execution it ran in, which names the log.
+        started: when.
+        receipts: the uploads it worked on.
+        steps: in order.
+        finished: when; None while it goes on, or when it was killed.
+        outcome: promoted, kept, recorded, nothing or failed.
+        reason: why, in a sentence.
+        version: the version it made.
+    """
+
+    id: str
+    job: str
+    started: dt.datetime
+    receipts: list[str]
+    steps: list[Step] = []
+    finished: dt.datetime | None = None
+    outcome: str = ""
+    reason: str = ""
+    version: str = ""
+
+
+class RunLog:
+    """Writes a run as it goes. A write that fails costs the story, not the run.
+
+    Args:
+        bucket: the data bucket.
+        job: the process or execution.
+    """
+
+    def __init__(self, bucket: Bucket, job: str) -> None:
+        now = dt.datetime.now(dt.UTC)
+        self._bucket = bucket
+        self.run = Run(id=f"{now:%Y%m%dT%H%M%S%f}-{job}", job=job, started=now, receipts=[])
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[dict[str, Any]]:
+        """Time a step; what is put into the dictionary is kept with it."""
+        step = Step(name=name, started=dt.datetime.now(dt.UTC), detail={})
+        self.run.steps.append(step)
+        self.write()
+        begun = time.monotonic()
+        try:
+            yield step.detail
+        finally:
+            step.seconds = round(time.monotonic() - begun, 3)
+            LOG.info("%s: %.2f s %s", name, step.seconds, step.detail)
+            self.write()
+
+    def finish(self, outcome: str, reason: str = "") -> None:
+        """The run has come to its end."""
+        self.run.finished = dt.datetime.now(dt.UTC)
+        self.run.outcome, self.run.reason = outcome, reason
+        self.write()
+
+    def write(self) -> None:
+        """Keep what is known now."""
+        try:
+            self._bucket.put(f"{PREFIX}{self.run.id}.json", pretty(self.run), "application/json")
+        except DropfitError as error:
+            LOG.warning("the run's record could not be written: %s", error)
+
+
+def latest(bucket: Bucket, count: int) -> list[Run]:
+    """The newest runs, oldest of them first.
+
+    Raises:
+        ArtifactError: when one is not readable.
+    """
+    names = sorted(s.name for s in bucket.list(PREFIX))[-count:]
+    try:
+        return [msgspec.json.decode(bucket.read(name), type=Run) for name in names]
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"a run's record is not readable: {error}") from error

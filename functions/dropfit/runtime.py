@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A version's model in ONNX form, and what its outputs mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+
+from . import policy
+from .contract import Columns, Contract, Label, Probability
+from .encoding import Encoder
+from .errors import ArtifactError
+
+
+class OnnxModel:
+    """An ONNX model over one float32 matrix, on one thread unless told otherwise.
+
+    Args:
+        payload: the model, its hash checked by the caller.
+        threads: onnxruntime's intra-op threads.
+
+    Raises:
+        ArtifactError: when onnxruntime cannot load it.
+    """
+
+    def __init__(self, payload: bytes, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a family of its own without a common base
+            raise ArtifactError(f"onnxruntime cannot load the model: {error}") from error
+        self._input = self._session.get_inputs()[0].name
+        # A classifier gives its labels and then the probabilities; a regressor gives one column.
+        self._outputs = [self._session.get_outputs()[-1].name]
+
+    def __call__(self, matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Probabilities (rows, classes) of a classifier, values (rows, 1) of a regressor.
+
+        Args:
+            matrix: float32, shape (rows, inputs).
+        """
+        result: np.ndarray[Any, Any] = self._session.run(self._outputs, {self._input: matrix})[0]
+        return result.reshape(len(matrix), -1)
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """Predictions for a row batch.
+
+    Attributes:
+        values: shape (rows,): float64, or labels as an object array.
+        probabilities: shape (rows, classes) for a label target, else None.
+        fired: per row, the policy's rules that changed the value.
+    """
+
+    values: Any
+    probabilities: Any
+    fired: policy.Fired
+
+
+class Scorer:
+    """Row batches -> predictions, as a version makes them: the one path of HTTP, batch and evaluation.
+
+    Args:
+        contract: the version's contract.
+        encoder: features -> matrix.
+        model: matrix -> raw output; the ONNX model, or an estimator's function when both are compared.
+        classes: labels in the order of the model's probabilities.
+    """
+
+    def __init__(self, contract: Contract, encoder: Encoder, model: Any, classes: tuple[str, ...]) -> None:
+        self.contract = contract
+        self.encoder = encoder
+        self.classes = classes
+        self._labels = np.array(classes, dtype=object)
+        self._model = model
+
+    def score(self, columns: Columns) -> Scored:
+        """Predictions for features, shape (rows,) each."""
+        raw = self._model(self.encoder.matrix(columns))
+        target = self.contract.target
+        if isinstance(target, Label):
+            return Scored(self._labels[raw.argmax(axis=1)], raw, [()] * len(raw))
+        values = raw[:, -1] if isinstance(target, Probability) else raw[:, 0]
+        values, fired = policy.apply(self.contract.policy, values.astype(np.float64))
+        return Scored(values, None, fired)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests -> replies, without a web framework: bytes in, status and bytes out.
+
+The forms are Vertex AI's for predictions and RFC 9457 (problem+json) for errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from . import version as versions
+from .contract import Category, Contract, Feature, Label, Problem
+from .errors import BadRequest, NotFound
+from .instances import InstanceDecoder, optional
+from .registry import Pointer, Registry
+from .settings import Settings
+from .swap import Live
+from .version import Version
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+METHODS = {"/": "POST", "/predict": "POST", "/model": "GET", "/health": "GET"}
+SHOWN_VALUES = 200
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An HTTP reply."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: dict[str, str] = {}
+
+
+class Served(msgspec.Struct, frozen=True):
+    """One version with all that a request needs of it, exchanged as a whole."""
+
+    pointer: Pointer
+    version: Version
+    decoder: InstanceDecoder
+
+
+class Service:
+    """The predict function behind its HTTP door.
+
+    Args:
+        settings: limits and addresses.
+        problem: the deployed problem, for its derive function.
+        registry: where versions are.
+    """
+
+    def __init__(self, settings: Settings, problem: Problem, registry: Registry) -> None:
+        self._settings = settings
+        self._problem = problem
+        self._registry = registry
+        self._live: Live[Served] = Live(registry.generation, self._load, settings.pointer_seconds)
+
+    async def answer(self, method: str, path: str, content_type: str, body: bytes) -> Reply:
+        """Route a request.
+
+        Args:
+            method: HTTP method.
+            path: URL path.
+            content_type: the Content-Type header, empty when absent.
+            body: at most `max_request_bytes`.
+        """
+        allowed = METHODS.get(path)
+        if allowed is None:
+            return problem(404, "there is POST /predict, GET /model and GET /health")
+        if method not in (allowed, "HEAD" if allowed == "GET" else allowed):
+            return problem(405, f"{path} takes {allowed}", headers={"Allow": allowed})
+        if path == "/health":
+            return Reply(200, b'{"status":"ok"}')
+        served = await self._live.get()
+        if served is None:
+            return self._nothing_yet()
+        return Reply(200, model_card(served)) if path == "/model" else self._predict(served, content_type, body)
+
+    def _predict(self, served: Served, content_type: str, body: bytes) -> Reply:
+        if content_type and content_type.split(";")[0].strip().lower() != JSON:
+            return problem(415, f"send Content-Type: {JSON}")
+        try:
+            columns = served.decoder.decode(body)
+        except BadRequest as error:
+            return problem(error.status, error.detail, error.fields)
+        scored = served.version.scorer.score(columns)
+        return Reply(200, _encode_predictions(served, scored))
+
+    def _nothing_yet(self) -> Reply:
+        detail = (
+            f"No version can be served: {self._live.trouble}"
+            if self._live.trouble
+            else "No model has been promoted yet: upload a data file to the landing bucket "
+            f"({self._settings.landing_bucket}) and try again once `dropfit status` shows a version."
+        )
+        return problem(503, detail, headers={"Retry-After": "5"})
+
+    def _load(self) -> Served:
+        pointer = self._registry.current().pointer
+        if pointer is None:
+            raise NotFound("the pointer vanished between two reads")
+        version = versions.load(self._registry, self._problem, pointer.version)
+        served = Served(pointer, version, InstanceDecoder(version.manifest.contract, self._settings.max_instances))
+        _warm(version)
+        return served
+
+
+def problem(
+    status: int, detail: str, fields: dict[str, str] | None = None, headers: dict[str, str] | None = None
+) -> Reply:
+    """An error as problem+json, naming every bad field."""
+    titles = {
+        400: "Bad request",
+        404: "Not found",
+        405: "Method not allowed",
+        413: "Too large",
+        415: "Unsupported media type",
+        503: "Not ready",
+    }
+    document: dict[str, Any] = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
+    if fields:
+        document["errors"] = [{"field": name, "detail": why} for name, why in fields.items()]
+    return Reply(status, msgspec.json.encode(document), PROBLEM_JSON, headers or {})
+
+
+def _encode_predictions(served: Served, scored: Any) -> bytes:
+    rows: list[dict[str, Any]] = [
+        {"value": value, "source": "model", "policy": fired}
+        for value, fired in zip(scored.values.tolist(), scored.fired, strict=True)
+    ]
+    if scored.probabilities is not None:
+        for row, shares in zip(rows, scored.probabilities.tolist(), strict=True):
+            row["probabilities"] = dict(zip(served.version.manifest.classes, shares, strict=True))
+    return msgspec.json.encode({"predictions": rows, "model_version": served.version.manifest.version})
+
+
+def model_card(served: Served) -> bytes:
+    """`GET /model`: what is served, how good it is, and what a request holds."""
+    manifest, pointer = served.version.manifest, served.pointer
+    contract: Contract = manifest.contract
+    vocabularies = served.version.scorer.encoder.encoding.vocabularies
+    return msgspec.json.encode(
+        {
+            "version": manifest.version,
+            "problem": contract.name,
+            "title": contract.title,
+            "promoted_at": pointer.promoted_at,
+            "created": manifest.created,
+            "previous": pointer.previous,
+            "table": pointer.table,
+            "metrics": manifest.metrics,
+            "constant": manifest.constant,
+            "holdout": manifest.holdout,
+            "rows": manifest.rows,
+            "features": [_feature_card(f, vocabularies.get(f.name, ())) for f in contract.features],
+            "key": contract.key,
+            "target": contract.target.name,
+            "classes": manifest.classes or (None if not isinstance(contract.target, Label) else ()),
+            "policy": contract.policy,
+            "runtime": "onnxruntime",
+        }
+    )
+
+
+def _feature_card(feature: Feature, seen: tuple[str, ...]) -> dict[str, Any]:
+    card: dict[str, Any] = {"name": feature.name, "required": not optional(feature)}
+    if isinstance(feature, Category):
+        card |= {"type": "string", "values": feature.values or None, "seen": len(seen), "known": seen[:SHOWN_VALUES]}
+    else:
+        card |= {
+            "type": "integer" if feature.integer else "number",
+            "minimum": feature.minimum,
+            "maximum": feature.maximum,
+            "given_by": feature.given_by or None,
+        }
+    card["description"] = feature.description
+    return {name: value for name, value in card.items() if value not in (None, "")}
+
+
+def _warm(version: Version) -> None:
+    """One prediction of an empty instance, so that the first request meets a warm session."""
+    import numpy as np
+
+    features = version.manifest.contract.features
+    version.scorer.score(
+        {f.name: np.array([None], dtype=object if isinstance(f, Category) else np.float64) for f in features}
+    )

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The static-serving table: what its rows are, and how it comes to be served.
+
+Per version a table `predictions__<version>`, loaded whole, verified, and then shown by the view `predictions`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from .contract import Category, Columns, Contract, Feature, Label
+from .encoding import Encoder, joined, take
+from .errors import Conflict
+from .runtime import Scored
+
+VIEW = "predictions"
+
+
+class TableColumn(NamedTuple):
+    """A column of the table.
+
+    Attributes:
+        name: its name.
+        kind: BigQuery type.
+        repeated: whether it is an array.
+        fields: of a RECORD.
+    """
+
+    name: str
+    kind: str
+    repeated: bool = False
+    fields: tuple[TableColumn, ...] = ()
+
+
+def table_name(version: str) -> str:
+    """The table of a version: ids hold a hyphen, table names do not."""
+    return f"{VIEW}__{version.replace('-', '_')}"
+
+
+def ordered(contract: Contract) -> tuple[Feature, ...]:
+    """Features with the key first, in the key's order."""
+    return (
+        *(contract.feature(name) for name in contract.key),
+        *(f for f in contract.features if f.name not in contract.key),
+    )
+
+
+def columns(contract: Contract) -> tuple[TableColumn, ...]:
+    """The table's columns: key, the other features the prediction was made with, and the prediction."""
+    label = isinstance(contract.target, Label)
+    shares = TableColumn(
+        "probabilities", "RECORD", True, (TableColumn("label", "STRING"), TableColumn("probability", "FLOAT64"))
+    )
+    return (
+        *(TableColumn(f.name, _kind(f)) for f in ordered(contract)),
+        TableColumn("prediction", "STRING" if label else "FLOAT64"),
+        *((shares,) if label else ()),
+        TableColumn("policy", "STRING"),
+        TableColumn("model_version", "STRING"),
+        TableColumn("predicted_at", "TIMESTAMP"),
+    )
+
+
+def _kind(feature: Feature) -> str:
+    if isinstance(feature, Category):
+        return "STRING"
+    return "INT64" if feature.integer else "FLOAT64"
+
+
+def key_universe(contract: Contract, accepted: Columns, encoder: Encoder) -> Columns:
+    """One row per key that the accepted rows hold, with the features of the newest row of that key.
+
+    Args:
+        contract: names key and features.
+        accepted: rows in the order of upload.
+        encoder: completes pinned features.
+    """
+    last = {key: row for row, key in enumerate(joined(accepted, contract.key))}
+    rows = np.fromiter(last.values(), dtype=np.int64, count=len(last))
+    return encoder.complete(take({f.name: accepted[f.name] for f in contract.features}, rows))
+
+
+def features_table(contract: Contract, rows: Columns) -> Any:
+    """Features as an Arrow table, typed as in the warehouse."""
+    types = {"STRING": pa.string(), "INT64": pa.int64(), "FLOAT64": pa.float64()}
+    return pa.table({f.name: pa.array(rows[f.name], types[_kind(f)], from_pandas=True) for f in ordered(contract)})
+
+
+def rows_table(
+    contract: Contract, features: Any, scored: Scored, classes: tuple[str, ...], version: str, at: dt.datetime
+) -> Any:
+    """Rows of the static-serving table as Arrow.
+
+    Args:
+        contract: of the version.
+        features: Arrow table as `features_table` makes it.
+        scored: its predictions.
+        classes: labels in the order of the probabilities.
+        version: the version's id.
+        at: when predicted, UTC.
+    """
+    rows = features.num_rows
+    kind = pa.string() if isinstance(contract.target, Label) else pa.float64()
+    table = features.append_column("prediction", pa.array(scored.values, kind))
+    if scored.probabilities is not None:
+        shares = [
+            [{"label": name, "probability": share} for name, share in zip(classes, row, strict=True)]
+            for row in scored.probabilities.tolist()
+        ]
+        item = pa.struct([("label", pa.string()), ("probability", pa.float64())])
+        table = table.append_column("probabilities", pa.array(shares, pa.list_(item)))
+    table = table.append_column("policy", pa.array([",".join(f) for f in scored.fired], pa.string()))
+    table = table.append_column("model_version", pa.array([version] * rows, pa.string()))
+    return table.append_column("predicted_at", pa.array([at] * rows, pa.timestamp("us", tz="UTC")))
+
+
+class TableFacts(NamedTuple):
+    """What a table was found to hold.
+
+    Attributes:
+        rows: rows.
+        keys: distinct keys.
+        nulls: rows without a prediction.
+        strangers: rows of another version.
+    """
+
+    rows: int
+    keys: int
+    nulls: int
+    strangers: int
+
+
+def verify(table: str, facts: TableFacts, expected: int) -> None:
+    """A table may be served when it holds every expected key once, each with a prediction of its own version.
+
+    Raises:
+        Conflict: saying what it holds instead.
+    """
+    if facts != TableFacts(expected, expected, 0, 0):
+        raise Conflict(
+            f"{table} is not what was loaded: {facts.rows:,} rows and {facts.keys:,} keys instead of {expected:,}, "
+            f"{facts.nulls:,} without prediction, {facts.strangers:,} of another version; it is not served"
+        )

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BigQuery: the only module that touches google.cloud.bigquery.
+
+Names come from the contract, whose column names are checked, and from version ids; values are query parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from google.api_core import exceptions as google_errors
+from google.auth import exceptions as auth_errors
+from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_RETRY
+
+from .errors import NotFound, SettingsError, Unavailable
+from .settings import Settings
+from .tables import VIEW, TableColumn, TableFacts
+
+RETRY = DEFAULT_RETRY.with_timeout(120.0)
+"""Jittered back-off on 429, 5xx and broken connections, for at most 120 s."""
+TIMEOUT = 60.0
+"""Seconds for one request; a job is waited for as long as it takes, up to JOB_TIMEOUT."""
+JOB_TIMEOUT = 3600.0
+DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}\Z")
+
+
+class Warehouse:
+    """The deployment's dataset through the official client; no call is made before the first method.
+
+    Every method raises Unavailable when BigQuery does not answer within its deadline or refuses.
+
+    Args:
+        settings: project and dataset.
+
+    Raises:
+        SettingsError: when the dataset's name is not one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if not DATASET.match(settings.dataset):
+            raise SettingsError(f"DROPFIT_DATASET={settings.dataset!r}: letters, digits and underscores only")
+        with _ours("BigQuery"):
+            self._client = bigquery.Client(project=settings.project)
+        self._dataset = f"{settings.project}.{settings.dataset}"
+
+    def name(self, table: str) -> str:
+        """The table's full name."""
+        return f"{self._dataset}.{table}"
+
+    def load(
+        self,
+        table: str,
+        columns: Sequence[TableColumn],
+        uris: Sequence[str],
+        cluster: Sequence[str],
+        labels: Mapping[str, str],
+    ) -> int:
+        """Replace a table by the rows of Parquet objects, in one load job; returns its rows."""
+        config = bigquery.LoadJobConfig(
+            source_format=bigquery.SourceFormat.PARQUET,
+            schema=[_field(c) for c in columns],
+            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+            clustering_fields=list(cluster)[:4],
+            labels=dict(labels),
+        )
+        parquet = bigquery.ParquetOptions()  # type: ignore[no-untyped-call]
+        parquet.enable_list_inference = True
+        config.parquet_options = parquet
+        with _ours(self.name(table)):
+            job = self._client.load_table_from_uri(
+                list(uris), self.name(table), job_config=config, retry=RETRY, timeout=TIMEOUT
+            )
+            job.result(timeout=JOB_TIMEOUT)
+            return int(self._client.get_table(self.name(table), retry=RETRY, timeout=TIMEOUT).num_rows or 0)
+
+    def facts(self, table: str, key: Sequence[str], version: str) -> TableFacts:
+        """What a table holds: rows, distinct keys, rows without prediction, rows of another version."""
+        quoted = ", ".join(f"`{name}`" for name in key)
+        sql = f"""
+            SELECT SUM(n) AS rows_, COUNT(*) AS keys_, SUM(nulls) AS nulls_, SUM(strangers) AS strangers_
+            FROM (
+              SELECT COUNT(*) AS n, COUNTIF(prediction IS NULL) AS nulls,
+                     COUNTIF(model_version IS NULL OR model_version != @version) AS strangers
+              FROM `{self.name(table)}` GROUP BY {quoted}
+            )"""  # noqa: S608 (names are checked, the value is a parameter)
+        row = next(iter(self.query(sql, {"version": version})))
+        return TableFacts(*(int(row[name] or 0) for name in ("rows_", "keys_", "nulls_", "strangers_")))
+
+    def point_view(self, table: str) -> None:
+        """Make the view show a table: one atomic statement."""
+        sql = f"CREATE OR REPLACE VIEW `{self.name(VIEW)}` AS SELECT * FROM `{self.name(table)}`"  # noqa: S608
+        list(self.query(sql, {}))
+
+    def viewed(self) -> str:
+        """The table that the view shows, empty when there is no view."""
+        try:
+            with _ours(self.name(VIEW)):
+                view = self._client.get_table(self.name(VIEW), retry=RETRY, timeout=TIMEOUT)
+        except NotFound:
+            return ""
+        found = re.search(rf"{VIEW}__\w+", view.view_query or "")
+        return found.group() if found else ""
+
+    def look_up(self, key: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of the view with that key: for people and tests, never on the serving path."""
+        where = " AND ".join(f"`{name}` = @{name}" for name in key)
+        sql = f"SELECT * FROM `{self.name(VIEW)}` WHERE {where}"  # noqa: S608
+        return [dict(row.items()) for row in self.query(sql, key)]
+
+    def query(self, sql: str, parameters: Mapping[str, Any]) -> Any:
+        """Rows of a query with named parameters (str, int, float)."""
+        kinds = {str: "STRING", int: "INT64", float: "FLOAT64"}
+        given = [bigquery.ScalarQueryParameter(n, kinds[type(v)], v) for n, v in parameters.items()]
+        config = bigquery.QueryJobConfig(query_parameters=given)
+        with _ours(self._dataset):
+            job = self._client.query(sql, job_config=config, retry=RETRY, timeout=TIMEOUT)
+            return job.result(timeout=JOB_TIMEOUT)
+
+
+def _field(column: TableColumn) -> Any:
+    mode = "REPEATED" if column.repeated else "NULLABLE"
+    return bigquery.SchemaField(column.name, column.kind, mode=mode, fields=tuple(map(_field, column.fields)))
+
+
+@contextmanager
+def _ours(what: str) -> Iterator[None]:
+    """Google's exceptions as ours."""
+    try:
+        yield
+    except google_errors.NotFound as error:
+        raise NotFound(f"{what} does not exist: {error.message}") from error
+    except (
+        google_errors.GoogleAPIError,
+        auth_errors.GoogleAuthError,
+        requests.RequestException,
+        ConnectionError,
+        TimeoutError,
+    ) as error:
+        raise Unavailable(f"{what}: BigQuery did not do it: {error}") from error
