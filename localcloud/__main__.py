@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,10 +32,12 @@ def main() -> int:
             tell(given.report_fd, Report(progress=line))
 
     def ready() -> None:
-        report(f"the local cloud is up; any program can use it after: set -a; . {given.home}/env; set +a")
+        env = shlex.quote(str(given.home.absolute() / "env"))
+        report(f"the local cloud is up; any program can use it after: set -a; . {env}; set +a")
         if given.report_fd is not None:
             tell(given.report_fd, Report(ready=True))
             os.close(given.report_fd)
+            given.report_fd = None
 
     try:
         serve(given.home, parse_ports(",".join(given.port)), report, given.functions_dir, ready)

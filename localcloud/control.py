@@ -94,6 +94,8 @@ def end_everything(home: Home, state: State) -> None:
 def already_running(home: Home) -> str:
     """What to tell somebody who starts a second local cloud in one home."""
     state = home.read_state()
+    if state and state.phase == "stopped":
+        return f"the local cloud in {home.root} was stopped, but pid {state.supervisor.pid} still holds the folder."
     where = f" (pid {state.supervisor.pid}, predict at http://127.0.0.1:{state.ports['predict']})" if state else ""
     return f"the local cloud in {home.root} is already running{where}. `dropfit down` stops it."
 

@@ -14,7 +14,6 @@ import msgspec
 
 from dropfit.errors import LocalCloudError
 
-
 Phase = Literal["starting", "running", "stopped"]
 
 

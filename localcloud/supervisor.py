@@ -71,6 +71,7 @@ class LocalCloud:
         self._recording = threading.RLock()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
+        self._progress: Progress = lambda line: None
 
     def __enter__(self) -> Self:
         self.start()
@@ -89,6 +90,9 @@ class LocalCloud:
     def start(self, progress: Progress = lambda line: None) -> None:
         """Start everything and return once all of it answers.
 
+        Args:
+            progress: told a line for each service that is up and, later, for each that ends by itself.
+
         Raises:
             LocalCloudError: when a set port is taken, this home's cloud runs already, or a service did not
                 start; nothing is left running then.
@@ -98,10 +102,11 @@ class LocalCloud:
         if self._lock is None:
             raise LocalCloudError(control.already_running(self.home))
         self._stopping.clear()
+        self._progress = progress
         try:
             self._prepare()
             self._spawn_all()
-            self._await_health(progress)
+            self._await_health()
             write_atomically(self.home.env, envfile.render(self.env).encode())
             self._record(phase="running")
         except BaseException:
@@ -169,9 +174,9 @@ class LocalCloud:
                 self._record({name: Child(identity, state.ports[name], str(log))})
         threading.Thread(target=self._watch, name="localcloud-watch", daemon=True).start()
 
-    def _await_health(self, progress: Progress) -> None:
+    def _await_health(self) -> None:
         began, missing = time.monotonic(), list(self._services)
-        with httpx.Client(timeout=5.0, trust_env=False) as client:
+        with httpx.Client(timeout=2.0, trust_env=False) as client:
             while missing:
                 for name in list(missing):
                     self._check_alive(name)
@@ -179,7 +184,7 @@ class LocalCloud:
                         self._furnish(name, client)
                         missing.remove(name)
                         url = f"http://127.0.0.1:{self.ports[name]}"
-                        progress(f"{name} is up at {url} after {time.monotonic() - began:.1f} s")
+                        self._progress(f"{name} is up at {url} after {time.monotonic() - began:.1f} s")
                 if missing and time.monotonic() - began > _START_SECONDS:
                     late = f"{missing[0]} did not answer within {_START_SECONDS:.0f} s."
                     raise LocalCloudError(f"{late} {self._last_words(missing[0])}")
@@ -209,6 +214,8 @@ class LocalCloud:
                 if code is not None and known and known.exit_code is None:
                     ended = msgspec.structs.replace(known, exit_code=code, ended_at=time.time())
                     self._record({name: ended})
+                    if self._live_state().phase == "running":
+                        self._progress(f"{name} ended by itself (exit code {code}); its log: {known.log}")
 
     def _record(self, children: Mapping[str, Child] | None = None, phase: Phase | None = None) -> None:
         with self._recording:

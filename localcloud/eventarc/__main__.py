@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import signal
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -63,6 +64,9 @@ def _sweep(options: Options) -> sweeper.Stop:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn catches them, ends, and raises them once more: that must not cut short what follows it.
+        signal.signal(number, lambda *_: None)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in ("httpx", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
