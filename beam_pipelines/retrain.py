@@ -20,6 +20,7 @@ from beam_pipelines import steps
 from beam_pipelines.steps import Services
 from dropfit import lease, orders, settings, storage
 from dropfit.contract import load_problem
+from dropfit.encoding import length
 from dropfit.errors import Conflict, DropfitError, LeaseLost, TrainingError, Unavailable
 from dropfit.lease import Lease
 from dropfit.orders import TrainRequest
@@ -28,7 +29,8 @@ from dropfit.registry import Registry
 from dropfit.runs import RunLog
 
 if TYPE_CHECKING:
-    from dropfit.registry import Current
+    from dropfit.contract import Columns
+    from dropfit.registry import Current, Manifest
 
 LOG = logging.getLogger("dropfit.retrain")
 
@@ -155,11 +157,7 @@ class Round:
             steps.repair_view(services)
             self._close(taken, "promoted", "this very version is served already", version)
             return
-        with log.step("train") as detail:
-            rows, duplicates = steps.accepted_rows(services, inputs)
-            manifest = steps.make_version(services, version, inputs, rows, duplicates)
-            detail.update(version=version, rows=manifest.rows, duplicates=duplicates, metrics=manifest.metrics)
-            detail.update(constant=manifest.constant, parity=manifest.parity.differing)
+        manifest, rows = self._version(version, inputs)
         report = steps.judge(services, manifest)
         if not report.passed:
             self._close(taken, "kept", "; ".join(report.reasons), version)
@@ -171,6 +169,22 @@ class Round:
             reason = self._promote(version, table, since)
             detail["previous"] = since.pointer.version if since.pointer else ""
         self._close(taken, "kept" if reason else "promoted", reason or "; ".join(report.reasons), version)
+
+    def _version(self, version: str, inputs: list[Receipt]) -> tuple[Manifest, Columns]:
+        """Fit and export, or find what an earlier job made; with the rows it was fitted on."""
+        services, log = self._services, self._log
+        manifest = steps.existing(services, version)
+        with log.step("train") as detail:
+            rows, duplicates = steps.accepted_rows(services, inputs)
+            detail.update(rows=length(rows), duplicates=duplicates)
+            if manifest is None:
+                trained = steps.fit(services, rows)
+                detail.update(metrics=trained.metrics, constant=trained.constant)
+        with log.step("export") as detail:
+            if manifest is None:
+                manifest = steps.publish(services, version, inputs, trained, duplicates)
+            detail.update(version=version, bytes=manifest.model.size, differing=manifest.parity.differing)
+        return manifest, rows
 
     def _promote(self, version: str, table: str, since: Current) -> str:
         """The commit; returns why not, when the pointer was moved by somebody else meanwhile."""

@@ -31,6 +31,7 @@ from dropfit.storage import Bucket, Buckets
 
 if TYPE_CHECKING:
     from dropfit.contract import Columns
+    from dropfit.training import Trained
 
 LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "pyarrow")
 
@@ -153,23 +154,36 @@ def accepted_rows(services: Services, inputs: Sequence[Receipt]) -> tuple[Column
     return unique, length(columns) - length(unique)
 
 
-def make_version(
-    services: Services, version: str, inputs: Sequence[Receipt], rows: Columns, duplicates: int
-) -> Manifest:
-    """Fit, measure, export, publish; or the version as it is, when it exists already.
-
-    Raises:
-        TrainingError: when the data cannot carry a model, or the model has no faithful ONNX form.
-    """
+def existing(services: Services, version: str) -> Manifest | None:
+    """The version, when an earlier job made it already."""
     try:
         return services.registry.manifest(version)
     except NotFound:
-        pass
-    from dropfit import export
+        return None
+
+
+def fit(services: Services, rows: Columns) -> Trained:
+    """Judge on the newest block, fit on everything.
+
+    Raises:
+        TrainingError: when the data cannot carry a model.
+    """
     from dropfit.training import train
 
+    return train(services.problem, rows)
+
+
+def publish(
+    services: Services, version: str, inputs: Sequence[Receipt], trained: Trained, duplicates: int
+) -> Manifest:
+    """Export, compare with the estimator, and make the version exist.
+
+    Raises:
+        ExportError: when the model has no faithful ONNX form.
+    """
+    from dropfit import export
+
     problem = services.problem
-    trained = train(problem, rows)
     payload = export.to_onnx(trained.estimator, len(problem.inputs))
     parity = export.check(trained.estimator, payload, trained.sample, trained.width)
     add = services.registry.add_artifact

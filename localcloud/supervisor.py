@@ -70,6 +70,7 @@ class LocalCloud:
         self._state: State | None = None
         self._recording = threading.RLock()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._asked = threading.Event()
         self._stopping = threading.Event()
         self._progress: Progress = lambda line: None
 
@@ -115,16 +116,16 @@ class LocalCloud:
 
     def wait(self) -> None:
         """Return when somebody called `request_stop`."""
-        self._stopping.wait()
+        self._asked.wait()
 
     def request_stop(self) -> None:
         """Make `wait` return, and `start` give up. Safe in a signal handler."""
-        self._stopping.set()
+        self._asked.set()
 
     @property
     def stop_requested(self) -> bool:
         """Whether somebody called `request_stop`."""
-        return self._stopping.is_set()
+        return self._asked.is_set()
 
     def stop(self) -> None:
         """Stop what was started and the jobs it launched; harmless when nothing runs."""
@@ -188,7 +189,7 @@ class LocalCloud:
                 if missing and time.monotonic() - began > _START_SECONDS:
                     late = f"{missing[0]} did not answer within {_START_SECONDS:.0f} s."
                     raise LocalCloudError(f"{late} {self._last_words(missing[0])}")
-                if self._stopping.wait(0.05):
+                if self._asked.wait(0.05):
                     raise LocalCloudError("stopped before it was up.")
 
     def _furnish(self, name: str, client: httpx.Client) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .contract import Category, Column, Columns, Number, Problem, Quantity, Timestamp
+from .contract import Category, Column, Columns, Number, Problem, Quantity
 from .encoding import length, take
 from .errors import BadFile
 from .reading import Batch, Rejected, read
@@ -110,6 +110,8 @@ def part(problem: Problem, batch: Batch) -> tuple[Columns, list[Rejected]]:
     again = Marks(len(kept))
     for feature in problem.features:
         _within(feature, prepared[feature.name], again)
+    for name in (*problem.identity, problem.time):
+        again.mark(_empty(prepared[name]), name, "missing")
     _target(problem, prepared, again)
     for position in np.flatnonzero(~again.good):
         marks.merge(int(kept[position]), again.at(int(position)))
@@ -193,20 +195,22 @@ def _timestamps(name: str, array: Any, marks: Marks) -> Array:
 def _within(column: Column, values: Array, marks: Marks) -> None:
     """Mark the rows whose value breaks the column's declaration."""
     if isinstance(column, Category):
-        empty = np.array([v is None for v in values], dtype=bool)
         long = np.array([v is not None and len(v) > column.max_length for v in values], dtype=bool)
         marks.mark(long, column.name, f"longer than {column.max_length} characters")
         if column.values:
             allowed = {None, *column.values}
             strange = np.array([v not in allowed for v in values], dtype=bool)
             marks.mark(strange, column.name, f"not one of {', '.join(column.values)}")
-    elif isinstance(column, Timestamp):
-        empty = np.isnat(values)
-    else:
-        empty = np.isnan(values)
+    elif isinstance(column, Number):
         _bounds(column, values, marks)
     if not column.missing:
-        marks.mark(empty, column.name, "missing")
+        marks.mark(_empty(values), column.name, "missing")
+
+
+def _empty(values: Array) -> Array:
+    if values.dtype == object:
+        return np.array([v is None for v in values], dtype=bool)
+    return np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
 
 
 def _bounds(column: Number, values: Array, marks: Marks) -> None:
@@ -243,7 +247,7 @@ def _target(problem: Problem, columns: Columns, marks: Marks) -> None:
 
 def to_table(problem: Problem, columns: Columns) -> Any:
     """Accepted rows as an Arrow table: strings, float64, and timestamps in microseconds."""
-    return pa.table({name: pa.array(columns[name], _arrow_type(columns[name])) for name in problem.kept})
+    return pa.table({name: _to_arrow(columns[name]) for name in problem.kept})
 
 
 def from_table(table: Any) -> dict[str, Array]:
@@ -256,10 +260,13 @@ def _from_arrow(column: Any) -> Array:
     return values.astype(object) if pa.types.is_string(column.type) else values
 
 
-def _arrow_type(values: Array) -> Any:
+def _to_arrow(values: Array) -> Any:
     if values.dtype == object:
-        return pa.string()
-    return pa.timestamp("us") if values.dtype.kind == "M" else pa.float64()
+        return pa.array(values, pa.string())
+    if values.dtype.kind == "M":
+        # Converted here: pyarrow misreads arrays of days when asked for microseconds (every other row is lost).
+        return pa.array(values.astype("datetime64[us]"), pa.timestamp("us"))
+    return pa.array(values.astype(np.float64), pa.float64())
 
 
 def _mask(array: Any) -> Array:

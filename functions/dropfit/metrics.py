@@ -66,4 +66,9 @@ def constant(target: Target, truth: Array, classes: int, rows: int) -> Array:
 
 def deciding(gate: Gate, target: Target) -> str:
     """The metric that decides, smaller being better."""
-    return gate.metric or ("rmse" if isinstance(target, Quantity) else "log_loss")
+    return gate.metric or usual(isinstance(target, Quantity))
+
+
+def usual(quantity: bool) -> str:
+    """The metric that decides unless the gate names another."""
+    return "rmse" if quantity else "log_loss"

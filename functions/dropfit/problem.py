@@ -31,12 +31,13 @@ DISTANCE = Number(
 def prepare(file: Columns) -> Columns:
     """A file's columns -> date, weekday (0 is Monday), scheduled hour, and whether the flight was late."""
     year, month, day = (file[name].astype(int) for name in ("year", "month", "day"))
-    months = (year - 1970) * 12 + month - 1
-    date = months.astype("datetime64[M]").astype("datetime64[D]") + (day - 1)
+    first = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    date = first.astype("datetime64[D]") + (day - 1)
+    date[date.astype("datetime64[M]") != first] = np.datetime64("NaT")  # 30 February is no date: set aside
     delay = file["arr_delay"]
     return {
         "date": date,
-        "weekday": (date.astype(np.int64) + 3.0) % 7,  # 1970-01-01 was a Thursday
+        "weekday": np.where(np.isnat(date), np.nan, (date.astype(np.int64) + 3) % 7),  # 1970-01-01 was a Thursday
         "hour": file["sched_dep_time"] // 100,
         "late": np.where(np.isnan(delay), np.nan, delay > 15),
     }

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person asks of a deployment, as plain data: what is served, what was made, what became of the uploads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from . import metrics
+from .contract import Quantity
+from .errors import NotFound
+from .receipts import Receipts
+from .registry import Manifest, Registry, Report
+from .storage import Buckets
+
+
+def served(registry: Registry) -> dict[str, Any] | None:
+    """The served version with its metrics, or None before the first promotion.
+
+    Raises:
+        ArtifactError: when the pointer or the manifest it names is broken.
+    """
+    pointer = registry.current().pointer
+    if pointer is None:
+        return None
+    manifest = registry.manifest(pointer.version)
+    return {
+        "version": pointer.version,
+        "promoted_at": pointer.promoted_at.isoformat(),
+        "previous": pointer.previous,
+        "table": pointer.table,
+        "rows": manifest.rows,
+        "uploads": len(manifest.inputs),
+        "metrics": manifest.metrics,
+        "constant": manifest.constant,
+        "holdout": manifest.holdout,
+    }
+
+
+def uploads(buckets: Buckets, most: int) -> list[dict[str, Any]]:
+    """The newest uploads and what became of them, newest first."""
+    receipts = Receipts(buckets.data).all()[-most:]
+    return [
+        {
+            "name": r.object.name,
+            "generation": r.object.generation,
+            "id": r.id,
+            "state": r.state,
+            "received_at": r.received_at.isoformat(),
+            "updated_at": r.updated_at.isoformat(),
+            "rows": r.accepted.rows if r.accepted else None,
+            "rejected": r.accepted.rejected if r.accepted else None,
+            "reasons": r.accepted.reasons if r.accepted else {},
+            "notes": r.accepted.notes if r.accepted else [],
+            "reason": r.reason,
+            "version": r.version,
+        }
+        for r in reversed(receipts)
+    ]
+
+
+def versions(registry: Registry) -> list[dict[str, Any]]:
+    """Every version with verdict and metrics, newest first; the served one is marked."""
+    pointer = registry.current().pointer
+    live = pointer.version if pointer else ""
+    return [_version(m, report, m.version == live) for m, report in reversed(registry.versions())]
+
+
+def _version(manifest: Manifest, report: Report | None, is_served: bool) -> dict[str, Any]:
+    return {
+        "version": manifest.version,
+        "served": is_served,
+        "passed": report.passed if report else None,
+        "reasons": list(report.reasons) if report else [],
+        "created": manifest.created.isoformat(),
+        "uploads": [i.object for i in manifest.inputs],
+        "rows": manifest.rows,
+        "metrics": manifest.metrics,
+        "constant": manifest.constant,
+        "holdout": manifest.holdout,
+        "deciding": metrics.usual(isinstance(manifest.contract.target, Quantity)),
+        "parity": msgspec.to_builtins(manifest.parity),
+    }
+
+
+def table_row(registry: Registry, warehouse: Any, instance: dict[str, Any]) -> dict[str, Any]:
+    """The static-serving table's row for an instance's key.
+
+    Raises:
+        NotFound: when the key is not in the table, or nothing is served.
+    """
+    pointer = registry.current().pointer
+    if pointer is None:
+        raise NotFound("nothing is served yet")
+    key = registry.manifest(pointer.version).contract.key
+    rows = warehouse.look_up({name: instance[name] for name in key})
+    if not rows:
+        raise NotFound(f"no row for {', '.join(f'{n}={instance[n]}' for n in key)}")
+    found: dict[str, Any] = rows[0]
+    return found

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+import grpc
+import msgspec
+import psutil
+import pytest
+from clouds import QUICK, Recorder, Start, clean_environ, eventually, upload
+from google.pubsub_v1.types import pubsub
+
+from localcloud.cloud import LocalCloud, Options, dead_letters, event_counts, status, stop
+from localcloud.eventarc import queue
+from localcloud.eventarc.queue import Event, Queue
+
+
+def eventarc(start: Start, recorder: Recorder, **options: object) -> LocalCloud:
+    patience = msgspec.structs.replace(QUICK, **options)
+    return start("storage", "eventarc", ports={"on_upload": recorder.port}, eventarc=patience)
+
+
+def test_an_upload_arrives_in_the_shape_that_eventarc_sends(start: Start, recorder: Recorder) -> None:
+    cloud = eventarc(start, recorder)
+    blob = upload(cloud, "flights 2013.csv", b"a,b\n1,2\n")
+    headers, body = eventually(lambda: recorder.requests)[0]
+    assert headers["ce-specversion"] == "1.0"
+    assert headers["ce-type"] == "google.cloud.storage.object.v1.finalized"
+    assert headers["ce-source"] == "//storage.googleapis.com/projects/_/buckets/dropfit-landing"
+    assert headers["ce-subject"] == "objects/flights%202013.csv"
+    assert headers["ce-bucket"] == "dropfit-landing"
+    assert headers["ce-id"].isdecimal()
+    assert headers["ce-time"].startswith("20")
+    assert headers["content-type"] == "application/json"
+    data = json.loads(body)
+    assert (
+        data.items()
+        >= {
+            "kind": "storage#object",
+            "id": f"dropfit-landing/flights 2013.csv/{blob.generation}",
+            "name": "flights 2013.csv",
+            "bucket": "dropfit-landing",
+            "generation": str(blob.generation),
+            "metageneration": "1",
+            "size": "8",
+            "contentType": "text/csv",
+            "storageClass": "STANDARD",
+            "md5Hash": blob.md5_hash,
+            "crc32c": blob.crc32c,
+        }.items()
+    )
+    assert data.keys() >= {"timeCreated", "updated", "etag", "selfLink", "mediaLink"}
+
+
+@pytest.fixture(scope="module")
+def names() -> list[str]:
+    return ["ünï ✓ 日本.csv", 'quo"te.csv', "per%2Fcent%.csv", "deep/er/name.csv", "semi;colon,comma.csv", "a" * 200]
+
+
+def test_any_object_name_arrives_whole(start: Start, recorder: Recorder, names: list[str]) -> None:
+    cloud = eventarc(start, recorder)
+    for name in names:
+        upload(cloud, name)
+    eventually(lambda: len(recorder.requests) == len(names))
+    assert {json.loads(body)["name"] for _, body in recorder.requests} == set(names)
+    assert {unquote(headers["ce-subject"]) for headers, _ in recorder.requests} == {f"objects/{n}" for n in names}
+
+
+def test_only_the_landing_bucket_has_events(start: Start, recorder: Recorder) -> None:
+    cloud = eventarc(start, recorder)
+    upload(cloud, "receipt.json", bucket="dropfit-data")
+    upload(cloud, "model.onnx", bucket="dropfit-models")
+    upload(cloud, "last.csv")
+    eventually(lambda: recorder.requests)
+    assert [json.loads(body)["name"] for _, body in recorder.requests] == ["last.csv"]
+
+
+def test_an_event_is_delivered_again_until_it_is_taken(start: Start, recorder: Recorder) -> None:
+    recorder.statuses = [500, 404, 302, 429]
+    cloud = eventarc(start, recorder)
+    upload(cloud, "x.csv")
+    eventually(lambda: event_counts(cloud.home.root).delivered)
+    assert len(recorder.requests) == 5
+    assert len({headers["ce-id"] for headers, _ in recorder.requests}) == 1
+    assert event_counts(cloud.home.root) == queue.Counts(pending=0, delivered=1, dead=0)
+
+
+def test_a_burst_is_delivered_once_each_with_bounded_concurrency(start: Start, recorder: Recorder) -> None:
+    cloud = eventarc(start, recorder, concurrency=4)
+    recorder.hold.clear()
+    for number in range(30):
+        upload(cloud, f"{number}.csv")
+    eventually(lambda: recorder.under_way == 4)
+    recorder.hold.set()
+    eventually(lambda: event_counts(cloud.home.root).delivered == 30)
+    assert len(recorder.requests) == 30
+    assert recorder.most_under_way == 4
+
+
+def test_a_slow_event_does_not_hold_up_the_others(start: Start, recorder: Recorder) -> None:
+    recorder.statuses = [503]
+    cloud = eventarc(start, recorder, backoff_min=30.0, backoff_max=30.0)
+    upload(cloud, "refused.csv")
+    eventually(lambda: len(recorder.requests) == 1)
+    upload(cloud, "next.csv")
+    eventually(lambda: event_counts(cloud.home.root).delivered == 1)
+    assert event_counts(cloud.home.root).pending == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_undelivered_event_survives_the_end_of_eventarc(start: Start, recorder: Recorder, how: int) -> None:
+    recorder.otherwise = 503
+    cloud = eventarc(start, recorder)
+    upload(cloud, "x.csv")
+    eventually(lambda: recorder.requests)
+    process = next(process for process in status(cloud.home.root) if process.name == "eventarc")
+    psutil.Process(process.pid).send_signal(how)
+    eventually(lambda: status(cloud.home.root)[1].exit_code is not None)
+    cloud.stop()
+    assert event_counts(cloud.home.root).pending == 1
+    recorder.otherwise = 204
+    cloud = eventarc(start, recorder)
+    eventually(lambda: event_counts(cloud.home.root) == queue.Counts(pending=0, delivered=1, dead=0))
+
+
+def test_after_the_retention_an_event_is_dead_and_listed(start: Start, recorder: Recorder) -> None:
+    recorder.otherwise = 503
+    cloud = eventarc(start, recorder, retention=0.3)
+    upload(cloud, "never taken.csv")
+    eventually(lambda: event_counts(cloud.home.root).dead)
+    (letter,) = dead_letters(cloud.home.root)
+    assert letter.subject == "objects/never%20taken.csv"
+    assert letter.last_error == "HTTP 503: "
+    assert letter.attempts == len(recorder.requests) >= 2
+    assert letter.died - letter.received >= 0.3
+    assert event_counts(cloud.home.root) == queue.Counts(pending=0, delivered=0, dead=1)
+
+
+def test_a_message_that_is_no_new_object_is_acknowledged_and_dropped(start: Start, recorder: Recorder) -> None:
+    cloud = start("eventarc", ports={"on_upload": recorder.port})
+    messages = [
+        pubsub.PubsubMessage(attributes={"eventType": "OBJECT_DELETE"}, data=b"{}"),
+        pubsub.PubsubMessage(attributes={"eventType": "OBJECT_FINALIZE"}, data=b"not json"),
+        pubsub.PubsubMessage(attributes={"eventType": "OBJECT_FINALIZE"}, data=b'{"name": "x"}'),
+        pubsub.PubsubMessage(data=b"[]"),
+    ]
+    with grpc.insecure_channel(f"127.0.0.1:{cloud.ports['eventarc_grpc']}") as channel:
+        publish = channel.unary_unary(
+            "/google.pubsub.v1.Publisher/Publish",
+            pubsub.PublishRequest.serialize,
+            pubsub.PublishResponse.deserialize,
+        )
+        answer = publish(pubsub.PublishRequest(topic="projects/p/topics/t", messages=messages), timeout=5)
+    assert len(answer.message_ids) == 4
+    assert event_counts(cloud.home.root) == queue.Counts(0, 0, 0)
+
+
+SWEEP = """
+import pathlib, threading
+calls = []
+
+def sweep(settings):
+    calls.append(threading.current_thread().name)
+    pathlib.Path(settings.jobs_dir, "swept").write_text(f"{len(calls)} {settings.landing_bucket} {calls[-1]}")
+    if len(calls) == 1:
+        raise ValueError("the first sweep fails")
+"""
+
+
+def test_the_sweep_is_called_again_and_again_even_after_it_failed(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "sweeping.py").write_text(SWEEP)
+    patience = Options(sweep="sweeping:sweep", sweep_seconds=0.05)
+    cloud = start("eventarc", eventarc=patience, environ=clean_environ(PYTHONPATH=str(tmp_path)))
+    swept = cloud.home.logs / "swept"
+    said = eventually(lambda: swept.exists() and (words := swept.read_text().split()) and int(words[0]) > 2 and words)
+    assert said[1:] == ["dropfit-landing", "sweeper"]
+    log = cloud.home.log("eventarc").read_text()
+    assert "ValueError: the first sweep fails" in log
+    assert "Traceback" in log
+
+
+def test_the_queue_forgets_old_deliveries_but_counts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "KEPT", 3)
+    waiting = Queue(tmp_path / "events.sqlite")
+    events = [Event(str(n), {"ce-subject": "objects/x"}, b"", received=1.0, due=1.0) for n in range(5)]
+    waiting.add(events)
+    waiting.add(events[:1])  # a known one changes nothing
+    assert waiting.counts().pending == 5
+    for event in waiting.due(now=2.0, limit=10):
+        waiting.delivered(event, now=time.time())
+    assert waiting.counts() == queue.Counts(pending=0, delivered=5, dead=0)
+    assert waiting._db.execute("SELECT count(*) FROM delivered").fetchone() == (3,)
+
+
+def test_a_home_without_a_queue_has_no_events(tmp_path: Path) -> None:
+    assert event_counts(tmp_path) == queue.Counts(0, 0, 0)
+    assert dead_letters(tmp_path) == []
+    assert not stop(tmp_path)
+    assert status(tmp_path) == []
