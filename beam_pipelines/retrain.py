@@ -38,8 +38,10 @@ LOG = logging.getLogger("dropfit.retrain")
 def main() -> int:
     """Work until nothing waits; 0 unless something has to be tried again."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    for noisy in ("apache_beam", "skl2onnx", "urllib3", "google"):
+    for noisy in ("apache_beam", "skl2onnx", "google"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Google's clients log their own retries; urllib3's are google-auth asking where a local key may be used.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, _terminated)
     config = settings.load()
     buckets = storage.connect(config)

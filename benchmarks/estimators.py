@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which estimator, features and training window the default problem should have.
 
-    OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.estimators            # about MINUTES minutes
+    OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.estimators            # about 8 minutes
     OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.estimators --quick    # every 3rd month, 1 row in 4
 
 Will this flight arrive more than 15 minutes late (a probability), from carrier, origin, destination, weekday,

@@ -91,12 +91,8 @@ def start_detached(
         raise LocalCloudError(control.already_running(place))
     lock.close()  # the daemon takes it; whoever loses that race is told the same
     reading, writing = os.pipe()
-    command = [sys.executable, "-P", "-m", "localcloud", "serve", "--home", str(place.root)]
-    command += [
-        "--report-fd",
-        str(writing),
-        *(f"--port={name}={port}" for name, port in (ports or {}).items()),
-    ]
+    command = [sys.executable, "-P", "-m", "localcloud", "serve", f"--home={place.root}", f"--report-fd={writing}"]
+    command += [f"--port={name}={port}" for name, port in (ports or {}).items()]
     command += [f"--functions-dir={functions_dir}"] if functions_dir else []
     with open(reading, "rb") as reports:
         daemon = _launch(command, place.log(control.SUPERVISOR), writing)

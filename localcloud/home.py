@@ -120,7 +120,7 @@ class Home:
         """What was last recorded, or None for a home that never ran (or whose record is unreadable)."""
         try:
             return msgspec.json.decode(self.state.read_bytes(), type=State)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError):
             return None
 
     def write_state(self, state: State) -> None:

@@ -99,7 +99,7 @@ def with_descendants(processes: Iterable[psutil.Process]) -> list[psutil.Process
 
 def end(processes: Iterable[psutil.Process], grace: float) -> None:
     """SIGTERM them, wait for them and what they started, SIGKILL what is left after `grace` seconds."""
-    leaders = list(processes)
+    leaders = {process.pid: process for process in processes}.values()
     everyone = with_descendants(leaders)
     for process in leaders:
         with contextlib.suppress(psutil.Error):

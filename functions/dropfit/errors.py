@@ -15,7 +15,7 @@ DropfitError
 ├── Unavailable               storage, BigQuery or a function did not answer: try again later
 └── LocalCloudError           the local cloud could not start, or is not running
 
-Google's exceptions become these at the edge (storage.py, warehouse.py, launch.py) by `raise ... from`.
+Google's exceptions become these at the edge (storage.py, warehouse.py, rest.py) by `raise ... from`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import Unavailable
+from .rest import Api
 from .settings import Settings
 
 JOB = "beam_pipelines.retrain"
@@ -89,24 +90,12 @@ class CloudRunLauncher:
 
     def __init__(self, job: str, session: Any = None) -> None:
         self._job = job
-        self._session = session
+        self._api = Api(SCOPE, session)
 
     def launch(self) -> str:
         """Start an execution; returns its name."""
-        import google.auth
-        import requests
-        from google.auth.exceptions import GoogleAuthError
-        from google.auth.transport.requests import AuthorizedSession
-
-        try:
-            if self._session is None:
-                credentials, _ = google.auth.default(scopes=[SCOPE])
-                self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
-            reply = self._session.post(f"https://run.googleapis.com/v2/{self._job}:run", json={}, timeout=20)
-            reply.raise_for_status()
-            return str(reply.json().get("metadata", {}).get("name", self._job))
-        except (requests.RequestException, GoogleAuthError, ValueError) as error:
-            raise Unavailable(f"{self._job} could not be run: {error}") from error
+        reply = self._api.post(f"https://run.googleapis.com/v2/{self._job}:run", {})
+        return str(reply.get("metadata", {}).get("name", self._job))
 
 
 def launcher(settings: Settings) -> Launcher:

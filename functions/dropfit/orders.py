@@ -41,6 +41,11 @@ def waiting(bucket: Bucket) -> bool:
     return next(iter(bucket.list(PREFIX)), None) is not None
 
 
+def is_waiting(bucket: Bucket, request: TrainRequest) -> bool:
+    """Whether the request has not had its training yet."""
+    return bucket.stat(f"{PREFIX}{request.id}.json") is not None
+
+
 def pending(bucket: Bucket) -> list[TrainRequest]:
     """The requests, oldest first.
 

@@ -52,7 +52,9 @@ def estimator(inputs: Sequence[Feature]) -> Any:
     """Gradient boosting on ordinal codes; docs/adr/0003 compares it with the alternatives."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return HistGradientBoostingClassifier(max_iter=80, min_samples_leaf=200, early_stopping=False, random_state=0)
+    return HistGradientBoostingClassifier(
+        max_iter=80, max_leaf_nodes=15, min_samples_leaf=200, early_stopping=False, random_state=0
+    )
 
 
 problem = Problem(

@@ -98,6 +98,11 @@ def home() -> Path:
     return Path(os.environ.get("DROPFIT_HOME") or Path(__file__).parents[2] / ".dropfit").absolute()
 
 
+def names_a_deployment() -> bool:
+    """Whether the environment itself says where everything is, so that this clone's local cloud does not matter."""
+    return bool(os.environ.get("DROPFIT_LANDING_BUCKET"))
+
+
 def load_for_person() -> Settings:
     """Settings for a command a person typed: the environment, or what the running local cloud wrote.
 
@@ -107,7 +112,7 @@ def load_for_person() -> Settings:
     Raises:
         SettingsError: when neither names the buckets.
     """
-    if not os.environ.get("DROPFIT_LANDING_BUCKET") and (home() / "env").exists():
+    if not names_a_deployment() and (home() / "env").exists():
         from dotenv import load_dotenv
 
         load_dotenv(home() / "env", override=True)

@@ -31,6 +31,12 @@ async def run(options: Options) -> None:
         sqlite3.Error: when the queue cannot be opened.
     """
     queue = Queue(Path(options.database))
+    config = uvicorn.Config(endpoints.app(queue.counts), host="127.0.0.1", port=options.http_port, log_config=None)
+    http = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn catches them while it serves and raises them once more after: neither a signal that comes before
+        # nor that echo may cut short what follows here.
+        signal.signal(number, lambda *_: setattr(http, "should_exit", True))
     client = httpx.AsyncClient(timeout=options.request_timeout, trust_env=False)
     delivery = Delivery(queue, post_to(client, options.target), options)
 
@@ -39,8 +45,6 @@ async def run(options: Options) -> None:
         delivery.wake()
 
     publisher = await start_server(Publisher(accept), options.grpc_port)
-    config = uvicorn.Config(endpoints.app(queue.counts), host="127.0.0.1", port=options.http_port, log_config=None)
-    http = uvicorn.Server(config)
     delivering = asyncio.create_task(delivery.run())
     # Without its loop the process is of no use and must not look healthy.
     delivering.add_done_callback(lambda _: setattr(http, "should_exit", True))
@@ -64,9 +68,6 @@ def _sweep(options: Options) -> sweeper.Stop:
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn catches them, ends, and raises them once more: that must not cut short what follows it.
-        signal.signal(number, lambda *_: None)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in ("httpx", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

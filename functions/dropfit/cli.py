@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dropfit ...`: the same verbs against the local cloud and against a project in Google Cloud.
+
+Heavy libraries are imported where they are used, so that `--help` comes at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from . import settings as config
+from .errors import BadRequest, DropfitError, NotFound
+
+if TYPE_CHECKING:
+    from .follow import Moment
+    from .settings import Settings
+    from .storage import Buckets
+
+app = typer.Typer(
+    name="dropfit",
+    help="Drop a file in a bucket; a fitted, checked model is served.",
+    epilog="On a laptop start with `dropfit up`. In the cloud the DROPFIT_ variables say where everything is.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+WIDE = 200
+"""Columns when nobody looks: a pipe must not cut tables at 80."""
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
+PATIENCE = 1800.0
+GOOD = ("promoted", "kept", "recorded")
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Stay and tell what becomes of it.")]
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 1 not done and why, 2 not understood, 130 interrupted."""
+    try:
+        app()
+    except BadRequest as error:
+        err.print(f"[red]refused:[/] {escape(error.detail)}")
+        for where, why in error.fields.items():
+            err.print(f"  {escape(where)}: {escape(why)}")
+        sys.exit(1)
+    except DropfitError as error:
+        err.print(f"[red]not done:[/] {escape(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command(rich_help_panel="Local cloud")
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once all is healthy.")] = False,
+    port: Annotated[list[str] | None, typer.Option("--port", metavar="NAME=N", help="Such as predict=8080.")] = None,
+) -> None:
+    """Start the local cloud and stay until Ctrl-C: emulators, local Eventarc, both functions."""
+    from localcloud import cloud
+
+    home, ports = config.home(), cloud.parse_ports(",".join(port or ()))
+    if detach:
+        cloud.start_detached(home, ports, out.print)
+        _where(home)
+    else:
+        cloud.serve(home, ports, out.print, ready=lambda: _where(home))
+
+
+@app.command(rich_help_panel="Local cloud")
+def down() -> None:
+    """Stop the local cloud; what it stored stays."""
+    from localcloud import cloud
+
+    out.print("stopped" if cloud.stop(config.home()) else "nothing was running")
+
+
+@app.command(rich_help_panel="Data and models")
+def status(as_json: AsJson = False, most: Annotated[int, typer.Option("--uploads", min=0)] = 10) -> None:
+    """Processes, the served version and its metrics, the last uploads and what became of them."""
+    from . import overview
+
+    local = _local_processes()
+    found: dict[str, Any] = {"processes": [vars(p) for p in local], "served": None, "uploads": []}
+    running = config.names_a_deployment() or any(p.state == "running" for p in local)
+    if running:
+        _, buckets = _connect()
+        from .registry import Registry
+
+        found["served"] = overview.served(Registry(buckets.models))
+        found["uploads"] = overview.uploads(buckets, most)
+    if local:
+        from localcloud import cloud
+
+        found["events"] = vars(cloud.event_counts(config.home()))
+    if as_json:
+        _print_json(found)
+        return
+    _show_status(local, found, running)
+
+
+@app.command(rich_help_panel="Data and models")
+def upload(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE...")],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Object name instead of the file's own.")] = "",
+    wait: Wait = False,
+) -> None:
+    """Put files into the landing bucket: CSV, gzipped CSV, JSON lines or Parquet."""
+    from rich import progress
+
+    from .receipts import UploadedObject
+
+    if name and len(files) > 1:
+        raise BadRequest("--as names one file; upload them one by one")
+    _, buckets = _connect()
+    follower = _follower(buckets)
+    ids = []
+    for file in files:
+        with progress.open(file, "rb", description=f"uploading {file.name}", console=err, transient=True) as stream:
+            stored = buckets.landing.put(name or file.name, stream)
+        uploaded = UploadedObject(stored.bucket, stored.name, stored.generation)
+        ids.append(uploaded.id)
+        out.print(f"uploaded {escape(buckets.landing.uri(stored.name))} ({stored.size:,} bytes)")
+    if not wait:
+        out.print("`dropfit status` says what becomes of it; with --wait this command does.")
+        return
+    _tell_until_done(follower.uploads(ids))
+
+
+@app.command(rich_help_panel="Data and models")
+def train(
+    objects: Annotated[list[str] | None, typer.Argument(metavar="[OBJECT]...")] = None, wait: Wait = False
+) -> None:
+    """Train now: on the named uploads, or on the window of problem.py. For training=static, and to try again."""
+    from . import lease, orders
+    from .launch import launcher
+    from .receipts import Receipts
+
+    settings, buckets = _connect()
+    taken_in = {r.object.name for r in Receipts(buckets.data).all() if r.accepted is not None}
+    unknown = [name for name in objects or () if name not in taken_in]
+    if unknown or not taken_in:
+        raise NotFound(f"not among the uploads taken in: {', '.join(unknown) or 'there are none'}")
+    follower = _follower(buckets)
+    request = orders.ask(buckets.data, tuple(objects or ()))
+    if lease.read(buckets.data)[0] is None:
+        out.print(f"training launched: {escape(launcher(settings).launch())}")
+    else:
+        out.print("a job is at work; it will train once more when it is done")
+    if wait:
+        _tell_until_done(follower.run(lambda: not orders.is_waiting(buckets.data, request)))
+
+
+@app.command(rich_help_panel="Data and models")
+def predict(
+    instance: Annotated[str, typer.Argument(metavar="JSON|-", help="An instance, a list, or a request; - is stdin.")],
+) -> None:
+    """Ask the predict function."""
+    from . import client
+
+    text = sys.stdin.read() if instance == "-" else instance
+    _print_json(client.predict(config.load_for_person(), client.instances(text)))
+
+
+@app.command(rich_help_panel="Data and models")
+def versions(as_json: AsJson = False) -> None:
+    """Every version that was ever made, newest first."""
+    from . import overview
+    from .registry import Registry
+
+    found = overview.versions(Registry(_connect()[1].models))
+    if as_json:
+        _print_json(found)
+        return
+    from . import display
+
+    out.print(display.versions(found))
+
+
+@app.command(rich_help_panel="Data and models")
+def logs(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Its beginning is enough: retrain, predict ...")] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
+) -> None:
+    """The newest log of that name; without a name, which logs there are."""
+    from . import logs as log
+
+    settings = config.load_for_person() if not _local_processes() else None
+    if settings is not None and settings.retrain_job:
+        out.print("\n".join(log.entries(settings, name or "retrain", lines)), markup=False)
+        return
+    folder = Path(settings.jobs_dir) if settings is not None else config.home() / "logs"
+    if not name:
+        from . import display
+
+        out.print(display.logs(log.files(folder)))
+        return
+    found, text = log.tail(folder, name, lines)
+    err.print(f"[dim]{escape(str(found.path))}[/]")
+    out.print("\n".join(text), markup=False)
+
+
+def _connect() -> tuple[Settings, Buckets]:
+    settings = config.load_for_person()
+    from . import storage
+
+    return settings, storage.connect(settings)
+
+
+def _local_processes() -> list[Any]:
+    """The local cloud's processes, unless the environment names a project of its own."""
+    if config.names_a_deployment():
+        return []
+    from localcloud import cloud
+
+    return cloud.status(config.home())
+
+
+def _show_status(local: list[Any], found: dict[str, Any], running: bool) -> None:
+    from . import display
+
+    if local:
+        out.print(display.processes(local))
+    if not running:
+        out.print("The local cloud is not running: `dropfit up` starts it, and all it stored is still there.")
+        return
+    out.print(display.served(found["served"]))
+    out.print(display.uploads(found["uploads"]))
+    events = found.get("events")
+    if events and (events["pending"] or events["dead"]):
+        out.print(f"{events['pending']} upload events wait for delivery, {events['dead']} were given up.")
+
+
+def _where(home: Path) -> None:
+    """Say where things are, and what to do next."""
+    from . import display
+
+    out.print(display.whereabouts(config.load_for_person(), home))
+
+
+def _follower(buckets: Buckets) -> Any:
+    from .follow import Follower
+
+    return Follower(buckets.data, PATIENCE)
+
+
+def _tell_until_done(moments: Iterable[Moment]) -> None:
+    """Print what happens; exit 1 when an upload or the training did not come to a good end."""
+    from . import display
+
+    bad = False
+    with err.status("waiting ..."):
+        for moment in moments:
+            what, detail = display.told(moment)
+            out.print(f"[dim]{moment.seconds:7.2f} s[/]  {escape(what)}  {escape(detail)}")
+            bad |= moment.what == "outcome" and moment.detail["state"] not in GOOD
+            bad |= moment.what == "finished" and moment.detail["outcome"] == "failed"
+    if bad:
+        raise typer.Exit(1)
+
+
+def _print_json(document: Any) -> None:
+    """JSON: in colour for people, plain for programs."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    if out.is_terminal:
+        out.print_json(text)
+    else:
+        print(text)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The predict function from outside, for people's commands: locally open, in the cloud with an identity token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .errors import BadRequest, SettingsError, Unavailable
+from .rest import identity_token
+from .settings import Settings
+
+TIMEOUT = 60.0
+
+
+def instances(text: str | bytes) -> list[Any]:
+    """The instances in what a person typed: one object, a list of them, or a whole request.
+
+    Raises:
+        BadRequest: when it is no JSON, or neither of these.
+    """
+    try:
+        document = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"that is not JSON: {error}") from None
+    if isinstance(document, dict) and isinstance(document.get("instances"), list):
+        document = document["instances"]
+    if isinstance(document, dict):
+        return [document]
+    if isinstance(document, list):
+        return document
+    raise BadRequest('send one instance {...}, a list of them, or {"instances": [...]}')
+
+
+def predict(settings: Settings, wanted: list[Any]) -> dict[str, Any]:
+    """The function's reply for some instances.
+
+    Raises:
+        BadRequest: with every bad field, as the function names them.
+        Unavailable: when it does not answer, or has no version to serve.
+    """
+    status, document = _call(settings, "POST", "/predict", msgspec.json.encode({"instances": wanted}))
+    if status == 200:
+        return document
+    fields = {e["field"]: e["detail"] for e in document.get("errors", ())}
+    detail = str(document.get("detail", f"HTTP {status}"))
+    raise Unavailable(detail) if status >= 500 else BadRequest(detail, fields, status)
+
+
+def model(settings: Settings) -> dict[str, Any] | None:
+    """The model card, or None when nothing is served.
+
+    Raises:
+        Unavailable: when the function does not answer.
+    """
+    status, document = _call(settings, "GET", "/model")
+    if status not in (200, 503):
+        raise Unavailable(f"GET /model answered {status}: {document.get('detail', '')}")
+    return document if status == 200 else None
+
+
+def _call(settings: Settings, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    import httpx
+
+    if not settings.predict_url:
+        raise SettingsError("DROPFIT_PREDICT_URL is not set: it is the predict function's base URL")
+    base = settings.predict_url.rstrip("/")
+    headers = {"content-type": "application/json"}
+    if base.startswith("https://"):
+        headers["authorization"] = f"Bearer {identity_token(base)}"
+    try:
+        reply = httpx.request(method, base + path, content=body, headers=headers, timeout=TIMEOUT)
+        document = msgspec.json.decode(reply.content)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"{base} does not answer ({error}); `dropfit status` says what runs") from error
+    except msgspec.DecodeError:
+        raise Unavailable(f"{base}{path} answered {reply.status_code} and no JSON") from None
+    return reply.status_code, document if isinstance(document, dict) else {}

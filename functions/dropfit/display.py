@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people see in a terminal, as Rich renderables. Programs ask for `--json` instead."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from .follow import Moment
+from .logs import LogFile
+from .settings import Settings
+
+STATES = {
+    "promoted": "green",
+    "recorded": "cyan",
+    "kept": "yellow",
+    "received": "blue",
+    "accepted": "blue",
+    "quarantined": "red",
+    "failed": "bold red",
+    "superseded": "dim",
+    "deleted": "dim",
+    "running": "green",
+    "stopped": "dim",
+    "crashed": "bold red",
+}
+
+
+def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table in the house style; the columns in `right` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def coloured(state: str) -> str:
+    """A state in its colour."""
+    return f"[{STATES[state]}]{state}[/]" if state in STATES else escape(state)
+
+
+def when(moment: str) -> str:
+    """An ISO 8601 instant as local time, to the second."""
+    return f"{dt.datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def metrics(values: Mapping[str, float]) -> str:
+    """Metrics in one line."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+
+
+def processes(found: Sequence[Any]) -> Table:
+    """The local cloud's processes (`localcloud.ProcessStatus`)."""
+    table = grid("Local cloud", "process", "state", "pid", "address", "log", right=["pid"])
+    for p in found:
+        state = coloured(p.state) + (f" (exit code {p.exit_code})" if p.exit_code is not None else "")
+        address = f"http://127.0.0.1:{p.port}" if p.port else ""
+        table.add_row(p.name, state, str(p.pid or ""), address, escape(p.log))
+    return table
+
+
+def served(found: Mapping[str, Any] | None) -> Table:
+    """The served version beside the constant prediction."""
+    if found is None:
+        table = grid("Served")
+        table.add_row("nothing yet: no version has been promoted")
+        return table
+    table = grid(f"Served since {when(found['promoted_at'])}", "", "model", "constant", right=["model", "constant"])
+    table.add_row("version", found["version"], "")
+    table.add_row("trained on", f"{found['rows']:,} rows of {found['uploads']} uploads", "")
+    for name, value in found["metrics"].items():
+        other = found["constant"].get(name)
+        table.add_row(name, f"{value:.4f}", "" if other is None else f"{other:.4f}")
+    held = found["holdout"]
+    table.caption = f"metrics on the {held['rows']:,} newest rows, {held['first']} to {held['last']}"
+    return table
+
+
+def uploads(found: Sequence[Mapping[str, Any]]) -> Table:
+    """The newest uploads and what became of them."""
+    columns = ("upload", "received", "outcome", "rows", "quarantined", "why", "version")
+    table = grid("Last uploads", *columns, right=["rows", "quarantined"])
+    for u in found:
+        rows = "" if u["rows"] is None else f"{u['rows']:,}"
+        aside = "" if u["rejected"] is None else f"{u['rejected']:,}"
+        why = escape(u["reason"] or "; ".join(u["reasons"]))
+        table.add_row(escape(u["name"]), when(u["received_at"]), coloured(u["state"]), rows, aside, why, u["version"])
+    if not found:
+        table.add_row("none yet", *[""] * 6)
+    return table
+
+
+def versions(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Every version, newest first."""
+    right = ["uploads", "rows", "model", "constant"]
+    columns = ("version", "", "uploads", "rows", "metric", "model", "constant", "verdict")
+    table = grid("Versions", *columns, right=right)
+    for v in found:
+        mark = "[green]served[/]" if v["served"] else ""
+        name = v["deciding"]
+        model, constant = (f"{v[k].get(name, float('nan')):.4f}" for k in ("metrics", "constant"))
+        verdict = {None: "not judged", True: "passed", False: "[yellow]kept[/]"}[v["passed"]]
+        table.add_row(v["version"], mark, str(len(v["uploads"])), f"{v['rows']:,}", name, model, constant, verdict)
+    if not found:
+        table.add_row("none yet", *[""] * 7)
+    return table
+
+
+def side_by_side(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+    """Two served versions, the older one to the left."""
+    table = grid("Overwritten", "", "before", "now", right=["before", "now"])
+    table.add_row("version", before["version"], f"[green]{after['version']}[/]")
+    table.add_row("promoted", when(before["promoted_at"]), when(after["promoted_at"]))
+    table.add_row("trained on", *(f"{v['rows']:,} rows" for v in (before, after)))
+    table.add_row("judged on", *(f"{v['holdout']['first']} to {v['holdout']['last']}" for v in (before, after)))
+    for name in after["metrics"]:
+        table.add_row(name, *(f"{v['metrics'][name]:.4f}" if name in v["metrics"] else "" for v in (before, after)))
+        table.add_row(
+            "  of the constant",
+            *(f"{v['constant'][name]:.4f}" if name in v["constant"] else "" for v in (before, after)),
+        )
+    table.caption = "each judged on the newest days of its own data: compare with the constant, not with each other"
+    return table
+
+
+def whereabouts(settings: Settings, home: Path) -> Table:
+    """Where the local cloud's things are, and what to do next."""
+    table = grid("The local cloud is up", "", "")
+    table.show_header = False
+    table.add_row("predict", f"POST {settings.predict_url}/predict")
+    table.add_row("upload to", f"gs://{settings.landing_bucket}, or: dropfit upload FILE")
+    table.add_row("any program", f"set -a; . {escape(shlex.quote(str(home / 'env')))}; set +a")
+    table.add_row("look", "dropfit status, dropfit logs")
+    table.add_row("stop", "dropfit down")
+    return table
+
+
+def logs(found: Sequence[LogFile]) -> Table:
+    """Which logs there are."""
+    table = grid("Logs", "name", "last written", "bytes", right=["bytes"])
+    for log in found:
+        changed = dt.datetime.fromtimestamp(log.changed, dt.UTC).isoformat()
+        table.add_row(log.name, when(changed), f"{log.size:,}")
+    table.caption = "`dropfit logs NAME` shows the end of one" if found else "none: nothing ran here yet"
+    return table
+
+
+def told(moment: Moment) -> tuple[str, str]:
+    """A moment as what happened, and its details."""
+    detail = moment.detail
+    if moment.what == "outcome":
+        return f"{detail['name']}: {detail['state']}", str(detail["reason"])
+    if moment.what == "finished":
+        return f"job {detail['outcome']}", str(detail["reason"])
+    what, describe = STEPS[moment.what]
+    return what, describe(detail)
+
+
+def _taken_in(detail: Mapping[str, Any]) -> str:
+    files = ", ".join(f"{count} {state}" for state, count in detail.get("files", {}).items())
+    return f"{detail.get('rows', 0):,} accepted, {detail.get('rejected', 0):,} quarantined ({files or 'no new file'})"
+
+
+def _fitted(detail: Mapping[str, Any]) -> str:
+    found = f"{detail.get('rows', 0):,} rows"
+    if not detail.get("metrics"):
+        return found
+    return f"{found}: {metrics(detail['metrics'])} (constant: {metrics(detail['constant'])})"
+
+
+def _exported(detail: Mapping[str, Any]) -> str:
+    if "bytes" not in detail:
+        return "ended without a version"
+    share = f"{detail['differing']:.2%} of rows differ from scikit-learn"
+    return f"ONNX, {detail['bytes'] / 1024:,.0f} KiB, {share}"
+
+
+STEPS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "received": ("event delivered", lambda d: f"receipt written for {d['name']}"),
+    "launched": ("job launched", lambda d: str(d["job"])),
+    "ingest": ("rows taken in", _taken_in),
+    "train": ("model fitted", _fitted),
+    "export": ("model exported", _exported),
+    "table": ("table filled", lambda d: f"{d.get('rows', 0):,} keys in {d.get('table', 'no table')}"),
+    "promote": ("promoted", lambda d: f"instead of {d['previous']}" if d.get("previous") else "the first version"),
+}
+"""What of a run is told, and how."""
