@@ -254,9 +254,8 @@ def repair_view(services: Services) -> None:
     from dropfit.warehouse import Warehouse
 
     pointer = services.registry.current().pointer
-    warehouse = Warehouse(services.settings)
-    if pointer is not None and warehouse.viewed() != pointer.table:
-        warehouse.point_view(pointer.table)
+    if pointer is not None:
+        Warehouse(services.settings).point_view(pointer.table)
 
 
 def libraries() -> dict[str, str]:

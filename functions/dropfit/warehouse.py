@@ -96,16 +96,6 @@ class Warehouse:
         sql = f"CREATE OR REPLACE VIEW `{self.name(VIEW)}` AS SELECT * FROM `{self.name(table)}`"  # noqa: S608
         list(self.query(sql, {}))
 
-    def viewed(self) -> str:
-        """The table that the view shows, empty when there is no view."""
-        try:
-            with _ours(self.name(VIEW)):
-                view = self._client.get_table(self.name(VIEW), retry=RETRY, timeout=TIMEOUT)
-        except NotFound:
-            return ""
-        found = re.search(rf"{VIEW}__\w+", view.view_query or "")
-        return found.group() if found else ""
-
     def look_up(self, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of the view with that key: for people and tests, never on the serving path."""
         where = " AND ".join(f"`{name}` = @{name}" for name in key)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The served model is overwritten under traffic."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from pathlib import Path
+
+import httpx
+
+from dropfit import settings, storage
+from dropfit.receipts import Receipt
+from dropfit.registry import Registry
+
+INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
+SWAP_SECONDS = 2.0
+CLIENTS = 3
+
+
+class Traffic:
+    """Clients that ask one after the other until told to stop, and remember each answer."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self.answers: list[tuple[dt.datetime, int, str]] = []
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, version: str, seconds: float) -> bool:
+        """Whether every client has been answered by the version in time."""
+        deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+        while dt.datetime.now(dt.UTC) < deadline:
+            if [v for _, _, v in self.answers[-2 * CLIENTS :]] == [version] * 2 * CLIENTS:
+                return True
+            self._stop.wait(0.02)
+        return False
+
+    def _ask(self) -> None:
+        with httpx.Client(timeout=10) as client:
+            while not self._stop.is_set():
+                asked = dt.datetime.now(dt.UTC)
+                try:
+                    reply = client.post(self._url, json={"instances": [INSTANCE]})
+                    self.answers.append((asked, reply.status_code, reply.json().get("model_version", "")))
+                except httpx.HTTPError as error:
+                    self.answers.append((asked, 0, repr(error)))
+                self._stop.wait(0.02)  # leaves the job a core
+
+
+def test_a_promotion_reaches_the_traffic_within_two_seconds_and_drops_no_request(
+    january: Receipt, cloud_environment: dict[str, str], upload, months: list[Path]
+) -> None:
+    config = settings.load()
+    registry = Registry(storage.connect(config).models)
+    with Traffic(f"{config.predict_url}/predict") as traffic:
+        receipt = upload(config, months[1])
+        assert receipt.state == "promoted", receipt.reason
+        assert traffic.wait_for(receipt.version, 10)
+    pointer = registry.current().pointer
+    assert pointer is not None
+    assert pointer.version == receipt.version
+    assert {status for _, status, _ in traffic.answers} == {200}
+    assert {version for _, _, version in traffic.answers} == {pointer.previous, pointer.version}
+    last_old = max(asked for asked, _, version in traffic.answers if version == pointer.previous)
+    took = (last_old - pointer.promoted_at).total_seconds()
+    print(
+        f"{len(traffic.answers):,} requests, none dropped; the last one answered by the old version came {took:.2f} s"
+    )
+    assert took < SWAP_SECONDS

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One prediction, three doors: HTTP, the BigQuery table, and the fitted scikit-learn estimator agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import numpy as np
+
+from beam_pipelines import steps
+from dropfit import settings, storage
+from dropfit.contract import load_problem
+from dropfit.encoding import Encoder
+from dropfit.receipts import Receipt, Receipts
+from dropfit.registry import Registry
+from dropfit.training import raw_output
+
+KEYS = 1000
+TOLERANCE = 1e-5
+DIFFERING = 1e-3
+
+
+def sampled_rows(dataset: str) -> list[dict[str, Any]]:
+    from google.cloud import bigquery
+
+    rows = [dict(row.items()) for row in bigquery.Client().query(f"SELECT * FROM `{dataset}.predictions`").result()]
+    chosen = np.random.default_rng(7).choice(len(rows), KEYS, replace=False)
+    return [rows[position] for position in chosen]
+
+
+def test_a_thousand_keys_have_one_prediction_through_three_doors(
+    january: Receipt, cloud_environment: dict[str, str]
+) -> None:
+    config = settings.load()
+    problem, buckets = load_problem(config.problem), storage.connect(config)
+    services = steps.Services(config, problem, buckets, Receipts(buckets.data), Registry(buckets.models))
+    served = services.registry.current().pointer
+    assert served is not None
+    manifest = services.registry.manifest(served.version)
+    rows = sampled_rows(config.dataset)
+    assert {row["model_version"] for row in rows} == {served.version}
+    table = np.array([row["prediction"] for row in rows])
+
+    names = [feature.name for feature in manifest.contract.features]
+    instances = [{name: row[name] for name in names} for row in rows]
+    reply = httpx.post(f"{config.predict_url}/predict", json={"instances": instances}, timeout=30).json()
+    assert reply["model_version"] == served.version
+    http = np.array([prediction["value"] for prediction in reply["predictions"]])
+
+    inputs = [services.receipts.get(i.receipt) for i in manifest.inputs]
+    trained = steps.fit(services, steps.accepted_rows(services, inputs)[0])
+    columns = {
+        feature.name: np.array(
+            [row[feature.name] for row in rows], dtype=object if isinstance(rows[0][feature.name], str) else float
+        )
+        for feature in manifest.contract.features
+    }
+    matrix = Encoder(problem, trained.encoding, problem.derive).matrix(columns)
+    fitted = raw_output(trained.estimator, matrix, trained.width)[:, 1]
+
+    np.testing.assert_allclose(http, table, rtol=TOLERANCE)
+    differing = (np.abs(http - fitted) > TOLERANCE * fitted).mean()
+    print(f"{differing:.2%} of {KEYS:,} keys differ from scikit-learn by more than {TOLERANCE} relative")
+    assert differing < DIFFERING
+    assert len(np.unique(table)) > 100
+
+
+def test_a_request_without_what_the_key_determines_gets_the_same_prediction(
+    january: Receipt, cloud_environment: dict[str, str]
+) -> None:
+    config = settings.load()
+    row = sampled_rows(config.dataset)[0]
+    instance = {name: row[name] for name in ("carrier", "origin", "dest", "weekday", "hour")}
+    url = f"{config.predict_url}/predict"
+    replies = [
+        httpx.post(url, json={"instances": [given]}, timeout=30).json()
+        for given in (instance, instance | {"distance": row["distance"]})
+    ]
+    values = [reply["predictions"][0]["value"] for reply in replies]
+    assert values[0] == values[1]
+    np.testing.assert_allclose(values[0], row["prediction"], rtol=TOLERANCE)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The retraining job in this process, in a deployment of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from beam_pipelines import retrain
+from beam_pipelines.steps import Services
+from dropfit import storage
+from dropfit.contract import load_problem
+from dropfit.receipts import Receipt, Receipts, UploadedObject
+from dropfit.registry import Registry
+from dropfit.settings import Settings
+
+
+class House:
+    """A deployment and its job, without the event in between."""
+
+    def __init__(self, settings: Settings) -> None:
+        buckets = storage.connect(settings)
+        self.settings = settings
+        self.buckets = buckets
+        self.receipts = Receipts(buckets.data)
+        self.registry = Registry(buckets.models)
+        self.services = Services(settings, load_problem(settings.problem), buckets, self.receipts, self.registry)
+
+    def upload(self, name: str, content: bytes | Path) -> Receipt:
+        payload = content.read_bytes() if isinstance(content, Path) else content
+        stored = self.buckets.landing.put(name, payload)
+        receipt, _ = self.receipts.register(UploadedObject(stored.bucket, name, stored.generation))
+        return receipt
+
+    def work(self) -> None:
+        retrain.work(self.services, "test")
+
+    def outcome(self, receipt: Receipt) -> Receipt:
+        return self.receipts.get(receipt.id)
+
+
+@pytest.fixture
+def house(deployment: Callable[..., Settings]) -> Callable[..., House]:
+    def make(problem: str = "penguins:problem", **more: str) -> House:
+        return House(deployment(DROPFIT_PROBLEM=problem, **more))
+
+    return make

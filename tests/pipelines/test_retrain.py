@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The retraining job, against the emulators."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from beam_pipelines import steps
+from dropfit import lease, orders, runs
+from dropfit.warehouse import Warehouse
+
+House = Any
+Make = Callable[..., House]
+FORMS: dict[str, Callable[[pd.DataFrame], bytes]] = {
+    "plain.txt": lambda rows: rows.to_csv(index=False).encode(),
+    "packed.bin": lambda rows: gzip.compress(rows.to_csv(index=False).encode()),
+    "lines": lambda rows: rows.to_json(orient="records", lines=True).encode(),
+    "columns.csv": lambda rows: _parquet(rows),
+}
+
+
+def _parquet(rows: pd.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    rows.to_parquet(sink)
+    return sink.getvalue()
+
+
+def table(house: House) -> list[dict[str, Any]]:
+    warehouse = Warehouse(house.settings)
+    return [dict(row.items()) for row in warehouse.query(f"SELECT * FROM `{warehouse.name('predictions')}`", {})]
+
+
+def test_an_upload_becomes_a_served_version_and_a_table(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    receipt = there.upload("PAL0708.csv", penguins[0])
+    there.work()
+
+    outcome, pointer = there.outcome(receipt), there.registry.current().pointer
+    manifest = there.registry.manifest(pointer.version)
+    assert (outcome.state, outcome.version) == ("promoted", pointer.version)
+    assert [(i.object, i.generation, i.rows) for i in manifest.inputs] == [
+        ("PAL0708.csv", receipt.object.generation, outcome.accepted.rows)
+    ]
+    assert manifest.metrics["log_loss"] < manifest.constant["log_loss"]
+    rows = table(there)
+    keys = {tuple(row[name] for name in manifest.contract.key) for row in rows}
+    assert len(rows) == len(keys) > 100
+    assert {row["model_version"] for row in rows} == {pointer.version}
+    assert all(abs(sum(p["probability"] for p in row["probabilities"]) - 1) < 1e-5 for row in rows)
+    assert all(
+        max(row["probabilities"], key=lambda p: p["probability"])["label"] == row["prediction"] for row in rows
+    )
+
+
+def test_the_run_tells_each_step_with_its_time(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    receipt = there.upload("a.csv", penguins[0])
+    there.work()
+    (run,) = runs.latest(there.buckets.data, 5)
+    assert [step.name for step in run.steps] == ["ingest", "train", "export", "table", "promote"]
+    assert all(step.seconds is not None for step in run.steps)
+    assert (run.outcome, run.receipts) == ("promoted", [receipt.id])
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_content_decides_what_a_file_is_and_not_its_name(house: Make, penguins: list[Path], name: str) -> None:
+    there = house(DROPFIT_TRAINING="static")
+    rows = pd.read_csv(penguins[0])
+    receipt = there.upload(name, FORMS[name](rows))
+    there.work()
+    outcome = there.outcome(receipt)
+    assert (outcome.state, outcome.accepted.rows, outcome.accepted.rejected) == ("recorded", len(rows), 0)
+
+
+def test_rows_that_break_the_contract_are_set_aside_with_their_reasons(house: Make, penguins: list[Path]) -> None:
+    there = house(DROPFIT_TRAINING="static")
+    header, first, second, *rest = penguins[0].read_text().splitlines()
+    spoiled = [header, first.replace("Torgersen", "Atlantis"), second.replace("17.4", "wide"), *rest]
+    receipt = there.upload("spoiled.csv", "\n".join(spoiled).encode())
+    there.work()
+    accepted = there.outcome(receipt).accepted
+    assert (accepted.rows, accepted.rejected) == (len(rest), 2)
+    sheet = pd.read_csv(io.BytesIO(there.buckets.data.read(f"quarantine/{receipt.id}/rows.csv")))
+    assert sheet[["dropfit_row", "dropfit_column"]].values.tolist() == [[1, "island"], [2, "Culmen Depth (mm)"]]
+    assert list(sheet["Island"]) == ["Atlantis", "Torgersen"]
+
+
+def test_a_bad_file_is_quarantined_and_does_not_keep_the_good_one_from_training(
+    house: Make, penguins: list[Path]
+) -> None:
+    there = house()
+    bad, good = there.upload("bad.csv", b"a,b\n1,2\n"), there.upload("good.csv", penguins[0])
+    there.work()
+    outcome = there.outcome(bad)
+    assert (outcome.state, outcome.code) == ("quarantined", "missing-columns")
+    assert "Species" in outcome.reason
+    assert there.buckets.landing.read("bad.csv") == b"a,b\n1,2\n"
+    assert there.outcome(good).state == "promoted"
+
+
+def test_a_model_no_better_than_the_constant_is_kept_and_nothing_is_served(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    rows = pd.read_csv(penguins[0]).sample(frac=1, random_state=1)
+    features = [c for c in rows if c not in ("Species", "studyName", "Sample Number", "Date Egg")]
+    rows[features] = rows[features].sample(frac=1, random_state=2).to_numpy()  # nothing left to learn
+    receipt = there.upload("noise.csv", rows.to_csv(index=False).encode())
+    there.work()
+    outcome = there.outcome(receipt)
+    assert (outcome.state, there.registry.current().pointer) == ("kept", None)
+    assert "not better than the constant" in outcome.reason
+    assert not there.registry.report(outcome.version).passed
+
+
+def test_too_few_rows_train_nothing_and_say_so(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    receipt = there.upload("few.csv", "\n".join(penguins[0].read_text().splitlines()[:10]).encode())
+    there.work()
+    outcome = there.outcome(receipt)
+    assert outcome.state == "kept"
+    assert "upload more data" in outcome.reason
+
+
+def test_a_burst_of_uploads_is_one_training(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    receipts = [there.upload(file.name, file) for file in penguins]
+    there.work()
+    outcomes = [there.outcome(receipt) for receipt in receipts]
+    assert [o.state for o in outcomes] == ["promoted"] * 3
+    ((manifest, _),) = there.registry.versions()
+    assert manifest.rows == sum(o.accepted.rows for o in outcomes)
+
+
+def test_the_same_rows_under_two_names_count_once(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    first, second = there.upload("one.csv", penguins[0]), there.upload("two.csv", penguins[0])
+    there.work()
+    ((manifest, _),) = there.registry.versions()
+    assert there.outcome(first).accepted.rows == there.outcome(second).accepted.rows == manifest.rows
+    assert manifest.duplicates == manifest.rows
+
+
+def test_an_object_overwritten_before_it_was_read_is_superseded(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    old, new = there.upload("same.csv", penguins[0]), there.upload("same.csv", penguins[1])
+    there.work()
+    assert there.outcome(old).state == "superseded"
+    assert str(new.object.generation) in there.outcome(old).reason
+    assert there.outcome(new).state == "promoted"
+
+
+def test_an_object_deleted_before_it_was_read_is_recorded_as_such(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    receipt = there.upload("gone.csv", penguins[0])
+    there.buckets.landing.delete("gone.csv")
+    there.work()
+    assert there.outcome(receipt).state == "deleted"
+
+
+def test_a_job_run_again_changes_nothing(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    there.upload("a.csv", penguins[0])
+    there.work()
+    before = there.registry.current()
+    there.work()
+    orders.ask(there.buckets.data, ())
+    there.work()
+    assert there.registry.current() == before
+    assert len(there.registry.versions()) == 1
+
+
+def test_a_job_killed_before_the_promotion_is_finished_by_the_next(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house(DROPFIT_LEASE_SECONDS="1")
+    receipt = there.upload("a.csv", penguins[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "fill_table", lambda *given: (_ for _ in ()).throw(SystemExit(137)))
+        with pytest.raises(SystemExit):
+            there.work()
+    assert there.registry.current().pointer is None
+    assert there.outcome(receipt).is_open
+    there.work()
+    assert there.outcome(receipt).state == "promoted"
+    assert len(there.registry.versions()) == 1
+
+
+def test_static_training_records_an_upload_until_somebody_says_so(house: Make, penguins: list[Path]) -> None:
+    there = house(DROPFIT_TRAINING="static")
+    first, second = there.upload("one.csv", penguins[0]), there.upload("two.csv", penguins[1])
+    there.work()
+    assert [there.outcome(r).state for r in (first, second)] == ["recorded", "recorded"]
+    assert there.registry.versions() == []
+    orders.ask(there.buckets.data, ("one.csv",))
+    there.work()
+    pointer = there.registry.current().pointer
+    assert [i.object for i in there.registry.manifest(pointer.version).inputs] == ["one.csv"]
+    assert [there.outcome(r).state for r in (first, second)] == ["promoted", "recorded"]
+    assert not orders.waiting(there.buckets.data)
+
+
+def test_a_pointer_moved_during_training_is_left_where_it_is(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house()
+    there.upload("a.csv", penguins[0])
+    there.work()
+    served = there.registry.current()
+    fill = steps.fill_table
+
+    def meanwhile(*given: Any) -> Any:
+        there.registry.promote(served.pointer.version, served.pointer.table, there.registry.current())
+        return fill(*given)
+
+    monkeypatch.setattr(steps, "fill_table", meanwhile)
+    receipt = there.upload("b.csv", penguins[1])
+    there.work()
+    outcome = there.outcome(receipt)
+    assert outcome.state == "kept"
+    assert "moved" in outcome.reason
+    assert there.registry.current().pointer.version == served.pointer.version
+    assert {row["model_version"] for row in table(there)} == {served.pointer.version}
+
+
+def test_a_job_that_finds_another_at_work_leaves_at_once(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    receipt = there.upload("a.csv", penguins[0])
+    with lease.Lease(there.buckets.data, "another", 60):
+        there.work()
+    assert there.outcome(receipt).state == "received"
+
+
+def test_a_table_that_is_not_whole_is_not_served(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house()
+    facts = Warehouse.facts
+    monkeypatch.setattr(Warehouse, "facts", lambda *given: facts(*given)._replace(rows=3))
+    receipt = there.upload("a.csv", penguins[0])
+    there.work()
+    assert there.registry.current().pointer is None
+    assert there.outcome(receipt).state == "failed"
+    assert "not served" in there.outcome(receipt).reason
