@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from dropfit import display
+from dropfit import display, settings
 from dropfit.errors import DropfitError, Unavailable
 from dropfit.follow import Follower, Moment
 
@@ -71,7 +71,7 @@ class Demo:
     """
 
     def __init__(self, cloud: LocalCloud, story: Story) -> None:
-        from dropfit import settings, storage
+        from dropfit import storage
         from dropfit.registry import Registry
 
         self._settings = settings.load(cloud.env)
@@ -202,7 +202,7 @@ def _import_clients() -> None:
 
 def main() -> int:
     """Play it; 0 when all of it worked, 1 when something failed, 130 when interrupted."""
-    home = Path(__file__).parents[1] / ".dropfit" / "demo"
+    home = settings.home() / "demo"
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

