@@ -84,26 +84,20 @@ def is_up(service: Service, client: httpx.Client) -> bool:
     return service.ok is None or status == service.ok
 
 
-def create_buckets(url: str, client: httpx.Client) -> None:
-    """Make the three buckets, keeping those that exist.
+def furnish(name: str, url: str, client: httpx.Client) -> None:
+    """Make the buckets and the dataset in the emulator that is up, keeping those that exist.
 
-    By REST rather than the client library, whose import would cost the start about a second of CPU.
-
-    Raises:
-        LocalCloudError: when the emulator refuses.
-    """
-    for bucket in BUCKETS.values():
-        _create(client, f"{url}/storage/v1/b?project={PROJECT}", {"name": bucket}, bucket)
-
-
-def create_dataset(url: str, client: httpx.Client) -> None:
-    """Make the dataset unless it exists.
+    By REST rather than the client libraries, whose imports would cost the start seconds of CPU.
 
     Raises:
         LocalCloudError: when the emulator refuses.
     """
-    reference = {"datasetReference": {"projectId": PROJECT, "datasetId": DATASET}}
-    _create(client, f"{url}/bigquery/v2/projects/{PROJECT}/datasets", reference, DATASET)
+    if name == "storage":
+        for bucket in BUCKETS.values():
+            _create(client, f"{url}/storage/v1/b?project={PROJECT}", {"name": bucket}, bucket)
+    elif name == "bigquery":
+        reference = {"datasetReference": {"projectId": PROJECT, "datasetId": DATASET}}
+        _create(client, f"{url}/bigquery/v2/projects/{PROJECT}/datasets", reference, DATASET)
 
 
 def _create(client: httpx.Client, url: str, body: Mapping[str, object], what: str) -> None:

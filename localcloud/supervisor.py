@@ -24,6 +24,7 @@ from .credentials import ensure_key
 from .eventarc.options import Options
 from .home import Child, Home, Phase, State, write_atomically
 from .ports import SERVICES, check_names, choose_ports, parse_ports
+from .services import Service
 
 Progress = Callable[[str], None]
 FUNCTIONS = Path(__file__).parents[1] / "functions"
@@ -69,7 +70,8 @@ class LocalCloud:
         self._lock: IO[bytes] | None = None
         self._state: State | None = None
         self._recording = threading.RLock()
-        self._services: dict[str, services.Service] = {}
+        self._services: dict[str, Service] = {}
+        self._inherited: dict[str, str] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._warming: list[subprocess.Popen[bytes]] = []
         self._asked = threading.Event()
@@ -109,8 +111,9 @@ class LocalCloud:
         self._progress = progress
         try:
             self._prepare()
-            watcher = threading.Thread(target=self._watch, name="localcloud-watch", daemon=True)
-            watcher.start()
+            if "on_upload" in self._names:
+                self._warming = warm.start(self._inherited)
+            threading.Thread(target=self._watch, name="localcloud-watch", daemon=True).start()
             self._start_services()
             write_atomically(self.home.env, envfile.render(self.env).encode())
             self._record(phase="running")
@@ -164,6 +167,8 @@ class LocalCloud:
             self.home.write_state(self._state)
         known = services.describe(self.home, ports, self._functions, self._eventarc)
         self._services = {name: known[name] for name in self._names}
+        inherited = services.child_environment(self._environ, self.env)
+        self._inherited = inherited | {processes.RUN_VARIABLE: run}
 
     def _start_services(self) -> None:
         """Start each as soon as the one it needs is up, and return once all of them are."""
@@ -187,29 +192,21 @@ class LocalCloud:
             self._check_alive(name)
 
     def _spawn(self, name: str) -> None:
-        state, service, log = self._live_state(), self._services[name], self.home.log(name)
-        base = services.child_environment(self._environ, self.env) | {processes.RUN_VARIABLE: state.run}
+        service, log = self._services[name], self.home.log(name)
         try:
-            child = processes.spawn(service.command, base | dict(service.environ), log, service.cwd)
+            child = processes.spawn(service.command, self._inherited | dict(service.environ), log, service.cwd)
         except OSError as error:
             raise LocalCloudError(f"{name} could not be started: {error}") from error
         self._running[name] = child
         if identity := processes.identity(child.pid):
-            self._record({name: Child(identity, state.ports[name], str(log))})
+            self._record({name: Child(identity, self.ports[name], str(log))})
 
     def _is_up(self, name: str, client: httpx.Client) -> bool:
         self._check_alive(name)
         if not services.is_up(self._services[name], client):
             return False
-        self._furnish(name, client)
+        services.furnish(name, f"http://127.0.0.1:{self.ports[name]}", client)
         return True
-
-    def _furnish(self, name: str, client: httpx.Client) -> None:
-        url = f"http://127.0.0.1:{self.ports[name]}"
-        if name == "storage":
-            services.create_buckets(url, client)
-        elif name == "bigquery":
-            services.create_dataset(url, client)
 
     def _check_alive(self, name: str) -> None:
         code = self._running[name].poll()

@@ -33,10 +33,7 @@ async def run(options: Options) -> None:
     queue = Queue(Path(options.database))
     config = uvicorn.Config(endpoints.app(queue.counts), host="127.0.0.1", port=options.http_port, log_config=None)
     http = uvicorn.Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn catches them while it serves and raises them once more after: neither a signal that comes before
-        # nor that echo may cut short what follows here.
-        signal.signal(number, lambda *_: setattr(http, "should_exit", True))
+    _end_on_signals(http)
     client = httpx.AsyncClient(timeout=options.request_timeout, trust_env=False)
     delivery = Delivery(queue, post_to(client, options.target), options)
 
@@ -59,6 +56,13 @@ async def run(options: Options) -> None:
             await delivering
         await client.aclose()
         queue.close()
+
+
+def _end_on_signals(http: uvicorn.Server) -> None:
+    # uvicorn catches them while it serves and raises them once more after: neither a signal that comes before nor
+    # that echo may cut short an orderly end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(http, "should_exit", True))
 
 
 def _sweep(options: Options) -> sweeper.Stop:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of Pub/Sub's Publisher service as a bucket's notifications need, over grpc."""
+# proto-plus ships no types:
+# mypy: allow-subclassing-any
+"""As much of Pub/Sub's Publisher service as a bucket's notifications need, over grpc: Publish, to any topic."""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
-from google.pubsub_v1.types import pubsub
+import proto  # type: ignore[import-untyped]
 
 from .cloudevent import headers_and_body
 from .queue import Event
@@ -23,6 +25,30 @@ _SERVICE = "google.pubsub.v1.Publisher"
 _OPTIONS = [("grpc.max_receive_message_length", 16 * 1024**2), ("grpc.so_reuseport", 0)]
 
 
+# What is used of google/pubsub/v1/pubsub.proto. Google's own package brings its clients along, whose import was half
+# of this process's start.
+__protobuf__ = proto.module(package="localcloud.eventarc")
+
+
+class PubsubMessage(proto.Message):
+    """A notification: the object resource as JSON, and attributes that say what happened to it."""
+
+    data = proto.Field(proto.BYTES, number=1)
+    attributes = proto.MapField(proto.STRING, proto.STRING, number=2)
+
+
+class PublishRequest(proto.Message):
+    """Messages to one topic; which one makes no difference here."""
+
+    messages = proto.RepeatedField(PubsubMessage, number=2)
+
+
+class PublishResponse(proto.Message):
+    """The id given to each message, in the same order."""
+
+    message_ids = proto.RepeatedField(proto.STRING, number=1)
+
+
 class Publisher:
     """Turns published messages into events and hands them on before it answers.
 
@@ -32,18 +58,6 @@ class Publisher:
 
     def __init__(self, accept: Callable[[Collection[Event]], None]) -> None:
         self._accept = accept
-        self._topics: dict[str, Any] = {}
-
-    async def create_topic(self, request: Any, context: Any) -> Any:
-        """Remember a topic; creating it twice is an error, as it is there."""
-        if request.name in self._topics:
-            await context.abort(grpc.StatusCode.ALREADY_EXISTS, request.name)
-        self._topics[request.name] = request
-        return request
-
-    async def get_topic(self, request: Any, context: Any) -> Any:
-        """Every topic exists: that of the notifications is not created by anybody."""
-        return self._topics.get(request.topic) or pubsub.Topic(name=request.topic)
 
     async def publish(self, request: Any, context: Any) -> Any:
         """Accept messages; those that are no notification of a new object are acknowledged and dropped."""
@@ -57,7 +71,7 @@ class Publisher:
                 continue
             events.append(Event(ids[-1], headers, body, received=time.time(), due=0.0))
         self._accept(events)
-        return pubsub.PublishResponse(message_ids=ids)
+        return PublishResponse(message_ids=ids)
 
 
 async def start_server(publisher: Publisher, port: int) -> Any:
@@ -66,17 +80,11 @@ async def start_server(publisher: Publisher, port: int) -> Any:
     Raises:
         RuntimeError: when the port is taken.
     """
-    methods: dict[str, tuple[Any, Any, Any]] = {
-        "CreateTopic": (publisher.create_topic, pubsub.Topic, pubsub.Topic),
-        "GetTopic": (publisher.get_topic, pubsub.GetTopicRequest, pubsub.Topic),
-        "Publish": (publisher.publish, pubsub.PublishRequest, pubsub.PublishResponse),
-    }
-    handlers = {
-        name: grpc.unary_unary_rpc_method_handler(method, request.deserialize, response.serialize)
-        for name, (method, request, response) in methods.items()
-    }
+    publish = grpc.unary_unary_rpc_method_handler(
+        publisher.publish, PublishRequest.deserialize, PublishResponse.serialize
+    )
     server = grpc.aio.server(options=_OPTIONS)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Publish": publish}),))
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     return server

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import threading
 import time
@@ -12,8 +13,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import grpc
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from google.pubsub_v1.types import pubsub
 
 from localcloud.cloud import LocalCloud, Options
 
@@ -54,6 +57,18 @@ def upload(cloud: LocalCloud, name: str, content: bytes = b"a,b\n", bucket: str 
     return blob
 
 
+def publish(cloud: LocalCloud, *messages: pubsub.PubsubMessage) -> list[str]:
+    """Send notifications as the storage emulator does; returns the ids they were given."""
+    with grpc.insecure_channel(f"127.0.0.1:{cloud.ports['eventarc_grpc']}") as channel:
+        call = channel.unary_unary(
+            "/google.pubsub.v1.Publisher/Publish",
+            pubsub.PublishRequest.serialize,
+            pubsub.PublishResponse.deserialize,
+        )
+        answer = call(pubsub.PublishRequest(topic="projects/p/topics/t", messages=messages), timeout=5)
+    return list(answer.message_ids)
+
+
 @dataclass
 class Recorder:
     """Stands where the function would be: notes every request and answers with the statuses it is given."""
@@ -65,6 +80,10 @@ class Recorder:
     under_way: int = 0
     most_under_way: int = 0
     hold: threading.Event = field(default_factory=threading.Event)
+
+    def names(self) -> list[str]:
+        """Of the objects that were announced, in the order of their arrival."""
+        return [json.loads(body)["name"] for _, body in self.requests]
 
     def serve(self) -> ThreadingHTTPServer:
         recorder, lock = self, threading.Lock()

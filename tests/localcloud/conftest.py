@@ -12,13 +12,15 @@ import pytest
 from clouds import QUICK, Recorder, Start, clean_environ
 
 from localcloud.cloud import LocalCloud
+from localcloud.supervisor import Progress
 
 ON_UPLOAD = """
+import json
 import functions_framework
 
 @functions_framework.cloud_event
 def on_upload(event):
-    print("got", event["type"], event.data["name"], flush=True)
+    print("got", json.dumps([event["type"], event.data["name"]]), flush=True)
 """
 
 PREDICT = """
@@ -64,11 +66,13 @@ def start(tmp_path: Path, functions: Path) -> Iterator[Start]:
     """Starts local clouds of some services; all are stopped after the test."""
     with ExitStack() as stack:
 
-        def _start(*services: str, home: str = "home", **options: Any) -> LocalCloud:
+        def _start(
+            *services: str, home: str = "home", progress: Progress = lambda line: None, **options: Any
+        ) -> LocalCloud:
             options = {"functions_dir": functions, "environ": clean_environ(), "eventarc": QUICK} | options
             cloud = LocalCloud(tmp_path / home, services=services, **options)
             stack.callback(cloud.stop)
-            cloud.start()
+            cloud.start(progress)
             return cloud
 
         yield _start

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from clouds import clean_environ, eventually, upload
+from clouds import clean_environ, eventually, publish, upload
 from dotenv import dotenv_values
+from google.pubsub_v1.types import pubsub
 
 from dropfit.errors import LocalCloudError
 from localcloud import envfile
@@ -60,11 +61,21 @@ def test_googles_clients_work_in_a_script_that_imports_nothing_of_ours(whole: Lo
     assert said["answer"] == {"path": "/model", "omp": "1", "bucket": "dropfit-data"}
 
 
-def test_an_upload_reaches_the_function_as_an_event(whole: LocalCloud) -> None:
-    upload(whole, "to the function.csv")
-    log = whole.home.log("on_upload")
-    line = "got google.cloud.storage.object.v1.finalized to the function.csv"
-    eventually(lambda: line in log.read_text())
+def test_uploads_of_any_name_reach_the_function_as_events(whole: LocalCloud) -> None:
+    names = {"to the function.csv", "ünï ✓.csv", 'quo"te.csv', "it's 100%.csv", ".hidden", "a/b/../c d.csv"}
+    for name in names - {"a/b/../c d.csv"}:
+        upload(whole, name)
+    # The emulator resolves `..`, which a real bucket does not.
+    resource = {"bucket": "dropfit-landing", "name": "a/b/../c d.csv", "generation": "1"}
+    publish(
+        whole, pubsub.PubsubMessage(attributes={"eventType": "OBJECT_FINALIZE"}, data=json.dumps(resource).encode())
+    )
+
+    def got() -> set[tuple[str, str]]:
+        lines = whole.home.log("on_upload").read_text().splitlines()
+        return {tuple(json.loads(line.removeprefix("got "))) for line in lines if line.startswith("got ")}
+
+    eventually(lambda: {("google.cloud.storage.object.v1.finalized", name) for name in names} <= got())
 
 
 def test_the_file_holds_what_is_promised_and_the_settings_of_up(whole: LocalCloud) -> None:
@@ -104,10 +115,16 @@ def test_the_key_is_for_its_owner_only(whole: LocalCloud) -> None:
     assert whole.home.credentials.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_token_endpoint_also_gives_identity_tokens(whole: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_endpoint_gives_access_tokens_and_identity_tokens(whole: LocalCloud) -> None:
     from google.auth.transport.requests import Request
     from google.oauth2 import service_account
 
+    granted = service_account.Credentials.from_service_account_file(
+        str(whole.home.credentials), scopes=["https://www.googleapis.com/auth/cloud-platform"]
+    )
+    granted.refresh(Request())
+    assert granted.valid
+    assert (granted.token, granted.project_id) == ("local-cloud", "dropfit-local")
     credentials = service_account.IDTokenCredentials.from_service_account_file(
         str(whole.home.credentials), target_audience="http://predict"
     )

@@ -39,6 +39,8 @@ if sys.argv[2] == "orphan":
     thread = threading.Thread(target=main)
     thread.start()
     thread.join()
+elif sys.argv[2] == "impatient":
+    daemon.serve(Path(sys.argv[1]), progress=lambda line: daemon.signal.raise_signal(daemon.signal.SIGINT))
 else:
     main()
 """
@@ -68,7 +70,7 @@ def served(tmp_path: Path) -> Iterator[object]:
         process = subprocess.Popen(command, env=clean_environ(), stdout=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdout
-        assert process.stdout.readline() == "ready\n"
+        assert kind == "impatient" or process.stdout.readline() == "ready\n"
         return process
 
     yield _serve
@@ -78,7 +80,9 @@ def served(tmp_path: Path) -> Iterator[object]:
     stop(home)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.verify)]
+)
 def test_ctrl_c_and_its_like_leave_no_process_and_no_port(served, tmp_path: Path, how: signal.Signals) -> None:
     supervisor = served()
     home = tmp_path / "home"
@@ -88,6 +92,16 @@ def test_ctrl_c_and_its_like_leave_no_process_and_no_port(served, tmp_path: Path
     assert supervisor.wait(20) == 0
     assert nothing_left(home, before, ports)
     assert {process.state for process in status(home)} == {"stopped"}
+
+
+def test_ctrl_c_during_the_start_leaves_nothing_either(served, tmp_path: Path) -> None:
+    supervisor, home = served("impatient"), tmp_path / "home"
+    assert supervisor.wait(30) == 0
+    state = Home(home).read_state()
+    assert state.phase == "stopped"
+    assert state.children
+    assert {process.state for process in status(home)} == {"stopped"}
+    assert nothing_left(home, [], state.ports)
 
 
 def test_stop_ends_a_supervisor_and_all_it_started(served, tmp_path: Path) -> None:
@@ -134,6 +148,33 @@ def test_up_after_a_killed_supervisor_clears_away_what_it_left(served, start: St
     assert {process.state for process in status(cloud.home.root)} == {"running"}
 
 
+def test_the_phase_is_starting_until_all_is_up_then_running_then_stopped(start: Start, tmp_path: Path) -> None:
+    place, phases = Home(tmp_path / "home"), []
+    assert place.read_state() is None
+    cloud = start(
+        "storage", "eventarc", progress=lambda line: phases.append((place.read_state().phase, line.split()[0]))
+    )
+    assert phases == [("starting", "eventarc"), ("starting", "storage")]
+    assert place.read_state().phase == "running"
+    cloud.stop()
+    assert place.read_state().phase == "stopped"
+    cloud.start()
+    assert place.read_state().phase == "running"
+
+
+@pytest.mark.parametrize("record", [None, '{"phase": ', "[]"])
+def test_a_home_that_never_ran_or_whose_record_is_torn_has_nothing_to_show_or_stop(
+    tmp_path: Path, record: str | None
+) -> None:
+    home = tmp_path / "home"
+    if record is not None:
+        home.mkdir()
+        (home / "state.json").write_text(record)
+    assert status(home) == []
+    assert not stop(home)
+    assert home.exists() == (record is not None)
+
+
 def test_up_twice_says_that_it_runs_already_and_where(start: Start) -> None:
     cloud = start("storage")
     with pytest.raises(LocalCloudError, match=rf"already running \(pid {os.getpid()}, predict at http://127") as told:
@@ -141,18 +182,26 @@ def test_up_twice_says_that_it_runs_already_and_where(start: Start) -> None:
     assert str(cloud.home.root) in str(told.value)
     with pytest.raises(LocalCloudError, match="already running"):
         start_detached(cloud.home.root)
+    with pytest.raises(LocalCloudError, match="already running"):
+        cloud.start()  # nor does the refusal make it forget what it started
     assert {process.state for process in status(cloud.home.root)} == {"running"}
     upload(cloud, "still there.csv")
+    before = processes_of(cloud.home.root)
+    cloud.stop()
+    assert nothing_left(cloud.home.root, before, cloud.ports)
 
 
 def test_a_crashed_child_is_reported_with_its_exit_code(start: Start) -> None:
-    cloud = start("storage", "eventarc")
+    told: list[str] = []
+    cloud = start("storage", "eventarc", progress=told.append)
     eventarc = next(process for process in status(cloud.home.root) if process.name == "eventarc")
     psutil.Process(eventarc.pid).kill()
     crashed = eventually(lambda: [p for p in status(cloud.home.root) if p.state == "crashed" and p.exit_code])
     assert [(process.name, process.exit_code, process.pid) for process in crashed] == [("eventarc", -9, None)]
     assert crashed[0].ended_at
     assert Path(crashed[0].log).exists()
+    eventually(lambda: any("eventarc ended by itself (exit code -9)" in line for line in told))
+    assert Home(cloud.home.root).read_state().phase == "running"
 
 
 def test_a_child_that_cannot_start_is_named_with_its_last_words(start: Start, tmp_path: Path) -> None:
@@ -189,9 +238,56 @@ time.sleep(100)
 """
 
 
+LAUNCHING = """
+import subprocess, sys, functions_framework
+from pathlib import Path
+
+JOB = '''
+import pathlib, signal, sys, time
+def told(*_):
+    pathlib.Path(sys.argv[1], "told").touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, told)
+pathlib.Path(sys.argv[1], "began").touch()
+time.sleep(100)
+'''
+
+@functions_framework.cloud_event
+def on_upload(event):
+    subprocess.Popen([sys.executable, "-c", JOB, str(Path(__file__).parent)], start_new_session=True)
+"""
+
+
+def test_what_works_in_the_background_is_asked_to_end_before_it_is_killed(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helpers: list[subprocess.Popen[bytes]] = []
+
+    def warm(environ: dict[str, str]) -> list[subprocess.Popen[bytes]]:
+        helpers.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], env=environ))
+        return helpers
+
+    monkeypatch.setattr("localcloud.warm.start", warm)
+    (tmp_path / "on_upload.py").write_text(LAUNCHING)
+    cloud = start("on_upload", functions_dir=tmp_path)
+    event = {
+        "ce-id": "1",
+        "ce-specversion": "1.0",
+        "ce-type": "t",
+        "ce-source": "s",
+        "content-type": "application/json",
+    }
+    httpx.post(cloud.env["DROPFIT_ON_UPLOAD_URL"], headers=event, content=b"{}").raise_for_status()
+    eventually((tmp_path / "began").exists)
+    cloud.stop()
+    assert (tmp_path / "told").exists()
+    assert [helper.returncode for helper in helpers] == [-signal.SIGTERM]
+
+
 @pytest.mark.parametrize("kind", ["obedient", "stubborn", "unwritten"])
 def test_stop_ends_retraining_jobs(start: Start, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localcloud.control._JOB_SECONDS", 0.5)
+    if kind == "stubborn":
+        monkeypatch.setattr("localcloud.control._WORK_SECONDS", 0.5)
     cloud = start("storage")
     run = {} if kind != "unwritten" else {"DROPFIT_LOCALCLOUD_RUN": Home(cloud.home.root).read_state().run}
     command = [sys.executable, "-c", JOB, str(cloud.home.logs / "retrain-1.pid"), kind]
@@ -203,14 +299,18 @@ def test_stop_ends_retraining_jobs(start: Start, kind: str, monkeypatch: pytest.
     assert not list(cloud.home.logs.glob("*.pid"))
 
 
-def test_stop_spares_a_process_that_merely_has_the_pid_of_a_job_of_old(start: Start) -> None:
+def test_pid_files_of_dead_jobs_are_cleared_away_and_harm_nobody(start: Start) -> None:
     cloud = start("storage")
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    (cloud.home.logs / "dead.pid").write_text(json.dumps({"pid": dead.pid, "create_time": 1.0}))
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"]) as innocent:
         (cloud.home.logs / "old.pid").write_text(json.dumps({"pid": innocent.pid, "create_time": 1.0}))
         (cloud.home.logs / "torn.pid").write_text('{"pid": ')
         cloud.stop()
         assert innocent.poll() is None
         innocent.kill()
+    assert not list(cloud.home.logs.glob("*.pid"))
 
 
 def test_a_detached_cloud_stays_and_its_state_survives_down_and_up(functions: Path, tmp_path: Path) -> None:
@@ -252,9 +352,9 @@ def bigquery_client(ports: dict[str, int]) -> bigquery.Client:
     return bigquery.Client("dropfit-local", credentials=AnonymousCredentials(), client_options=endpoint)
 
 
-def test_a_detached_cloud_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_detached_cloud_that_cannot_start_says_why(functions: Path, tmp_path: Path) -> None:
     (tmp_path / "predict.py").write_text("import nonsense_that_is_not_there")
-    (tmp_path / "on_upload.py").write_text("")
+    (tmp_path / "on_upload.py").write_text((functions / "on_upload.py").read_text())
     with pytest.raises(LocalCloudError, match="nonsense_that_is_not_there"):
         start_detached(tmp_path / "home", functions_dir=tmp_path)
     assert {process.state for process in status(tmp_path / "home")} == {"stopped"}
@@ -269,10 +369,10 @@ def test_the_functions_see_no_bytecode_ban_and_no_settings_of_other_servers(star
         "def predict(request):\n"
         "    return dict(os.environ)\n"
     )
-    environ = clean_environ(PYTHONDONTWRITEBYTECODE="1", PORT="1", DEBUG="1", FUNCTION_TARGET="x", MINE="kept")
+    environ = clean_environ(PYTHONDONTWRITEBYTECODE="1", PORT="1", DEBUG="1", MINE="kept", DROPFIT_RETRAIN_JOB="j")
     cloud = start("predict", functions_dir=tmp_path, environ=environ)
     seen = httpx.get(cloud.env["DROPFIT_PREDICT_URL"]).json()
-    assert not {"PYTHONDONTWRITEBYTECODE", "DEBUG"} & seen.keys()
+    assert not {"PYTHONDONTWRITEBYTECODE", "DEBUG", "DROPFIT_RETRAIN_JOB"} & seen.keys()
     assert seen.get("PORT") != "1"
     assert seen["MINE"] == "kept"
     assert cloud.env.items() <= seen.items()

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from clouds import Start
+from clouds import Start, storage_client, upload
 
 from dropfit.errors import LocalCloudError
 from localcloud.cloud import LocalCloud, parse_ports, status
@@ -68,8 +69,11 @@ def test_a_port_can_be_set_by_argument_and_by_environment(start: Start) -> None:
 
 
 def test_two_clouds_in_two_homes_run_at_once_and_ports_stay_over_down_and_up(start: Start) -> None:
-    one, two = start("storage", home="one"), start("storage", home="two")
-    assert not set(one.ports.values()) & set(two.ports.values())
+    with ThreadPoolExecutor() as pool:
+        one, two = pool.map(lambda home: start("storage", home=home), ("one", "two"))
+    assert one.ports["storage"] != two.ports["storage"]
+    upload(one, "x.csv", b"one")
+    assert [blob.name for blob in storage_client(two).list_blobs("dropfit-landing")] == []
     before = one.ports
     one.stop()
     assert is_free(before["storage"])
