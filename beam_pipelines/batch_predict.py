@@ -20,10 +20,10 @@ from apache_beam.io.parquetio import ReadFromParquetBatched
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines.transforms import Predict, WriteShard
+from dropfit import documents, storage
 from dropfit import settings as config
-from dropfit import storage
 from dropfit.errors import ArtifactError, NotFound
-from dropfit.registry import Artifact, pretty
+from dropfit.registry import Artifact
 from dropfit.settings import Settings
 
 
@@ -53,7 +53,7 @@ class CommitShards(beam.DoFn):
         """Write the manifest; it may replace that of an earlier run, whole by whole."""
         shards = tuple(sorted((shard for shard, _ in written), key=lambda s: s.name))
         manifest = Shards(version=self._id, rows=sum(rows for _, rows in written), shards=shards)
-        storage.connect(self._settings).data.put(self._name, pretty(manifest), "application/json")
+        storage.connect(self._settings).data.put(self._name, documents.encode(manifest), "application/json")
 
 
 def folder(version_id: str) -> str:
@@ -84,15 +84,15 @@ def run(keys: str, settings: Settings, version_id: str, options: Sequence[str] =
         options: Beam's pipeline options; the runner among them, DirectRunner by default.
 
     Raises:
-        ArtifactError: when the pipeline ended without its manifest.
+        ArtifactError: when the pipeline ended without its manifest, or it is not readable.
     """
     at = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", *options])) as pipeline:
         build(pipeline, keys, settings, version_id, at)
     try:
         payload = storage.connect(settings).data.read(f"{folder(version_id)}/manifest.json")
-        return msgspec.json.decode(payload, type=Shards)
-    except (NotFound, msgspec.MsgspecError) as error:
+        return documents.decode(payload, Shards)
+    except NotFound as error:
         raise ArtifactError(f"the batch prediction of {version_id} left no manifest") from error
 
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dropfit import tables
+from dropfit import documents, tables
 from dropfit.contract import Problem
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, BadFile, NotFound
 from dropfit.receipts import Accepted, Receipt, Receipts
-from dropfit.registry import Input, Manifest, Registry, Report, pretty
+from dropfit.registry import Input, Manifest, Registry, Report
 from dropfit.settings import Settings
 from dropfit.storage import Bucket, Buckets
 
@@ -96,7 +96,7 @@ def _take_in(services: Services, receipt: Receipt) -> Accepted:
 
 def _quarantine_file(data: Bucket, receipt: Receipt, bad: BadFile) -> None:
     document = {"object": receipt.object, "reason": bad.reason, "code": bad.code, "at": dt.datetime.now(dt.UTC)}
-    data.put(f"quarantine/{receipt.id}/reason.json", pretty(document), "application/json")
+    data.put(f"quarantine/{receipt.id}/reason.json", documents.encode(document), "application/json")
 
 
 def window(services: Services, objects: Sequence[str] = ()) -> list[Receipt]:

@@ -103,6 +103,12 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True, tag="quantity"):
 
 
 Target = Probability | Label | Quantity
+METRICS: dict[type, tuple[str, ...]] = {
+    Probability: ("log_loss", "brier"),
+    Label: ("log_loss",),
+    Quantity: ("rmse", "mae"),
+}
+"""What a gate can decide by, the usual metric first; smaller is better."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,6 +123,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     minimum: float | None = None
     maximum: float | None = None
     digits: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that nothing can keep."""
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ContractError(f"policy: minimum {self.minimum:g} is above maximum {self.maximum:g}")
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +223,9 @@ class Problem(Contract, frozen=True, kw_only=True):
         super().__post_init__()
         if not self.columns:
             raise ContractError(f"{self.name}: say which columns a file holds")
+        measured = METRICS[type(self.target)]
+        if self.gate.metric and self.gate.metric not in measured:
+            raise ContractError(f"{self.name}: the gate can decide by {', '.join(measured)}, not {self.gate.metric}")
         if bool(self.derived) != (self.derive is not None):
             raise ContractError(f"{self.name}: derived features and derive belong together")
         if self.prepare is None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from . import documents
 from .contract import Category, Columns, Contract, Number
 from .errors import ArtifactError
 
@@ -45,10 +46,15 @@ class Encoding(msgspec.Struct, frozen=True):
 
 
 def text(values: np.ndarray[Any, Any]) -> list[str]:
-    """Key values as text, whole numbers without a fraction, so that 5 and 5.0 are one key."""
+    """Key values as text without tabs, whole numbers without a fraction, so that 5 and 5.0 are one key."""
     if values.dtype == object:
-        return ["" if v is None else str(v) for v in values.tolist()]
+        return ["\\N" if v is None else _escaped(str(v)) for v in values.tolist()]
     return [str(int(v)) if v == v and v == int(v) else repr(v) for v in values.tolist()]
+
+
+def _escaped(value: str) -> str:
+    """Reversible, so that different values never become one key."""
+    return value if value.isalnum() else value.replace("\\", "\\\\").replace("\t", "\\t")
 
 
 def joined(columns: Columns, names: tuple[str, ...]) -> list[str]:
@@ -143,10 +149,7 @@ def loads(payload: bytes) -> Encoding:
     Raises:
         ArtifactError: when it is not one.
     """
-    try:
-        return msgspec.json.decode(payload, type=Encoding)
-    except msgspec.MsgspecError as error:
-        raise ArtifactError(f"encoding.json is not an encoding: {error}") from error
+    return documents.decode(payload, Encoding)
 
 
 def take(columns: Columns, rows: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from . import runs
+from . import documents, runs
 from .errors import NotFound, Unavailable
 from .receipts import Receipt, Receipts
 from .runs import Run
@@ -64,7 +64,8 @@ class Follower:
                     if not receipt.is_open:
                         waiting.discard(receipt_id)
                         yield from self._once(("outcome", receipt_id), "outcome", _outcome(receipt))
-            self._pause(f"{len(waiting)} uploads have no outcome yet")
+            if waiting:
+                self._pause(f"{len(waiting)} uploads have no outcome yet")
 
     def run(self, is_done: Callable[[], bool]) -> Iterator[Moment]:
         """Moments of the runs that begin from now on, until the condition holds.
@@ -83,7 +84,7 @@ class Follower:
         for stored in self._data.list(runs.PREFIX):
             if stored.name in self._before:
                 continue
-            run = msgspec.json.decode(self._data.read(stored.name), type=Run)
+            run = documents.decode(self._data.read(stored.name), Run)
             if not wanted(run):
                 continue
             yield from self._once(("launched", run.id), "launched", {"job": run.job})

@@ -6,15 +6,19 @@ One pass decodes and validates; only when that fails does a slow second pass fin
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
-from .contract import Category, Columns, Contract, Feature
+from .contract import Category, Columns, Contract, Feature, Number
 from .errors import BadRequest
 
 MAX_ERRORS = 100
+LARGEST = 2**53
+"""Whole numbers beyond it are not exact as float64."""
 
 
 def optional(feature: Feature) -> bool:
@@ -29,17 +33,24 @@ def field_type(feature: Feature) -> Any:
         longest = msgspec.Meta(min_length=1, max_length=feature.max_length)
         kind = Literal[feature.values] if feature.values else Annotated[str, longest]
     else:
-        kind = int if feature.integer else float
-        if feature.minimum is not None:
-            kind = Annotated[kind, msgspec.Meta(ge=kind_of(kind, feature.minimum))]
-        if feature.maximum is not None:
-            kind = Annotated[kind, msgspec.Meta(le=kind_of(kind, feature.maximum))]
+        kind = whole_number(feature) if feature.integer else number(feature)
     return kind | None if optional(feature) else kind
 
 
-def kind_of(kind: Any, bound: float) -> float:
-    """A bound as the number type of its field, as msgspec wants it."""
-    return int(bound) if kind is int or getattr(kind, "__origin__", None) is int else float(bound)
+def number(feature: Number) -> Any:
+    """A float within its bounds."""
+    return Annotated[float, msgspec.Meta(ge=feature.minimum, le=feature.maximum)]
+
+
+def whole_number(feature: Number) -> Any:
+    """An int within its bounds, and never one that a float64 cannot hold."""
+    smallest = -LARGEST if feature.minimum is None else math.ceil(feature.minimum)
+    largest = LARGEST if feature.maximum is None else math.floor(feature.maximum)
+    return Annotated[int, msgspec.Meta(ge=max(smallest, -LARGEST), le=min(largest, LARGEST))]
+
+
+def _no_json(literal: str) -> None:
+    raise ValueError(f"{literal} is no JSON")
 
 
 class InstanceDecoder:
@@ -71,10 +82,8 @@ class InstanceDecoder:
         """
         try:
             instances: list[Any] = self._decoder.decode(body).instances
-        except (msgspec.ValidationError, RecursionError):
-            raise self._everything_wrong(body) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadRequest(f"the body is not JSON: {error}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self._everything_wrong(body, str(error)) from None
         self._countable(instances)
         return {f.name: self._column(f, [getattr(i, f.name) for i in instances]) for f in self._features}
 
@@ -88,13 +97,20 @@ class InstanceDecoder:
     def _column(feature: Feature, values: list[Any]) -> np.ndarray[Any, Any]:
         return np.array(values, dtype=object if isinstance(feature, Category) else np.float64)
 
-    def _everything_wrong(self, body: bytes) -> BadRequest:
+    def _everything_wrong(self, body: bytes, first: str) -> BadRequest:
+        """All that is wrong, by a second and slower look.
+
+        Args:
+            body: the request.
+            first: what the fast look stumbled over.
+        """
         try:
-            document = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return BadRequest(f"the body is not JSON, or nested too deep: {error}")
-        shape = 'the body must be {"instances": [{...}, ...]}'
+            # The standard library also reads what msgspec refuses at once, such as 1e999, so that it can be named.
+            document = json.loads(body, parse_constant=_no_json)
+        except (ValueError, RecursionError):
+            return BadRequest(f"the body is not JSON, or nested too deep: {first}")
         if not isinstance(document, dict) or not isinstance(document.get("instances"), list):
+            shape = 'the body must be {"instances": [{...}, ...]}'
             return BadRequest(shape, {"instances": "a list of objects is required"})
         instances = document["instances"]
         if len(instances) > self._most:
@@ -104,6 +120,13 @@ class InstanceDecoder:
             wrong.update(self._wrong_fields(f"instances[{position}]", instance))
             if len(wrong) > MAX_ERRORS:
                 break
+        if (
+            not wrong
+        ):  # the two looks differ where a name is given twice (the last one counts here), and on surrogates
+            what, _, where = first.partition(" - at `$.")
+            if not where:
+                return BadRequest(f"the body is not JSON: {first}")
+            wrong = {where.rstrip("`"): what}
         more = f" (the first {MAX_ERRORS} are listed)" if len(wrong) > MAX_ERRORS else ""
         return BadRequest(f"{len(wrong)} fields are wrong{more}", dict(list(wrong.items())[:MAX_ERRORS]))
 
@@ -116,8 +139,11 @@ class InstanceDecoder:
                 if not optional(feature):
                     wrong[f"{where}.{feature.name}"] = "missing"
                 continue
+            value = instance[feature.name]
             try:
-                msgspec.convert(instance[feature.name], self._types[feature.name])
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise msgspec.ValidationError("Expected a finite number")
+                msgspec.convert(value, self._types[feature.name])
             except msgspec.ValidationError as error:
                 wrong[f"{where}.{feature.name}"] = str(error)
         return wrong

@@ -12,7 +12,8 @@ from types import TracebackType
 
 import msgspec
 
-from .errors import Conflict, DropfitError, LeaseLost, NotFound
+from . import documents
+from .errors import ArtifactError, Conflict, DropfitError, LeaseLost, NotFound
 from .storage import Bucket
 
 NAME = "leases/retrain.json"
@@ -100,8 +101,15 @@ class Lease:
                 LOG.warning("could not renew the lease, trying again: %s", failure)
 
     def _write(self, claim: Claim, generation: int) -> None:
-        asked = time.monotonic()
-        self._generation = self._bucket.replace(NAME, msgspec.json.encode(claim), generation).generation
+        asked, payload = time.monotonic(), documents.encode(claim)
+        try:
+            self._generation = self._bucket.replace(NAME, payload, generation).generation
+        except Conflict:
+            # An earlier renewal of ours may have arrived although its answer was lost.
+            held, newest = read(self._bucket)
+            if held is None or held.nonce != claim.nonce:
+                raise
+            self._generation = self._bucket.replace(NAME, payload, newest).generation
         self._renewed = asked
 
 
@@ -111,8 +119,8 @@ def read(bucket: Bucket) -> tuple[Claim | None, int]:
     if stored is None:
         return None, 0
     try:
-        claim = msgspec.json.decode(bucket.read(NAME, stored.generation), type=Claim)
-    except (NotFound, msgspec.MsgspecError):
+        claim = documents.decode(bucket.read(NAME, stored.generation), Claim)
+    except (NotFound, ArtifactError):
         # Overwritten between the two reads, or garbage: as good as expired, and the swap settles who takes it.
         return None, stored.generation
     age = (dt.datetime.now(dt.UTC) - stored.updated).total_seconds()

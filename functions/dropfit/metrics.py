@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .contract import Gate, Label, Quantity, Target
+from .contract import METRICS, Gate, Label, Quantity, Target
 
 Array = np.ndarray[Any, Any]
 
@@ -66,9 +66,4 @@ def constant(target: Target, truth: Array, classes: int, rows: int) -> Array:
 
 def deciding(gate: Gate, target: Target) -> str:
     """The metric that decides, smaller being better."""
-    return gate.metric or usual(isinstance(target, Quantity))
-
-
-def usual(quantity: bool) -> str:
-    """The metric that decides unless the gate names another."""
-    return "rmse" if quantity else "log_loss"
+    return gate.metric or METRICS[type(target)][0]

@@ -8,7 +8,7 @@ import secrets
 
 import msgspec
 
-from .errors import ArtifactError
+from . import documents
 from .storage import Bucket
 
 PREFIX = "requests/"
@@ -31,8 +31,8 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
 def ask(bucket: Bucket, objects: tuple[str, ...]) -> TrainRequest:
     """Leave a request for the next job."""
     now = dt.datetime.now(dt.UTC)
-    request = TrainRequest(id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", asked_at=now, objects=objects)
-    bucket.create(f"{PREFIX}{request.id}.json", msgspec.json.encode(request))
+    request = TrainRequest(id=f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}", asked_at=now, objects=objects)
+    bucket.create(f"{PREFIX}{request.id}.json", documents.encode(request))
     return request
 
 
@@ -52,10 +52,7 @@ def pending(bucket: Bucket) -> list[TrainRequest]:
     Raises:
         ArtifactError: when one is not readable.
     """
-    try:
-        return [msgspec.json.decode(bucket.read(s.name), type=TrainRequest) for s in bucket.list(PREFIX)]
-    except msgspec.MsgspecError as error:
-        raise ArtifactError(f"a training request is not readable: {error}") from error
+    return [documents.decode(bucket.read(s.name), TrainRequest) for s in bucket.list(PREFIX)]
 
 
 def done(bucket: Bucket, request: TrainRequest) -> None:

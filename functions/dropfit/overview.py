@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from . import metrics
-from .contract import Quantity
+from .contract import METRICS
 from .errors import NotFound
 from .receipts import Receipts
 from .registry import Manifest, Registry, Report
@@ -79,7 +78,7 @@ def _version(manifest: Manifest, report: Report | None, is_served: bool) -> dict
         "metrics": manifest.metrics,
         "constant": manifest.constant,
         "holdout": manifest.holdout,
-        "deciding": metrics.usual(isinstance(manifest.contract.target, Quantity)),
+        "deciding": METRICS[type(manifest.contract.target)][0],
         "parity": msgspec.to_builtins(manifest.parity),
     }
 

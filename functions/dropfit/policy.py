@@ -35,5 +35,8 @@ def apply(policy: Policy, values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any,
         kept = np.minimum(kept, policy.maximum)
         fired = [(*f, "maximum") if hit else f for f, hit in zip(fired, high, strict=True)]
     if policy.digits is not None:
-        kept = np.round(kept, policy.digits)
+        # Rounding must not leave the bounds again.
+        smallest = -np.inf if policy.minimum is None else policy.minimum
+        largest = np.inf if policy.maximum is None else policy.maximum
+        kept = np.clip(np.round(kept, policy.digits), smallest, largest)
     return kept, fired

@@ -107,7 +107,12 @@ def read(stream: BinaryIO, needed: Sequence[str], max_unpacked: int) -> Iterator
         yield from _text(plain, needed)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadFile(f"its gzip stream is broken: {error}", "broken-gzip") from error
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
+        raise BadFile(f"it cannot be read: {str(error).splitlines()[0]}", "unreadable") from error
+    except OSError as error:
+        # pyarrow tells of damaged pages by a plain OSError; its children are faults of the network.
+        if type(error) is not OSError:
+            raise
         raise BadFile(f"it cannot be read: {str(error).splitlines()[0]}", "unreadable") from error
 
 
@@ -127,10 +132,12 @@ def _text(plain: Any, needed: Sequence[str]) -> Iterator[Batch]:
 def _csv(plain: Any, needed: Sequence[str], head: bytes) -> Iterator[Batch]:
     names, delimiter = _header(head, needed)
     broken: list[Rejected] = []
+    skipped: set[int] = set()
 
     def wrong_width(row: pacsv.InvalidRow) -> str:
         reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
         broken.append(Rejected((row.number or 2) - 1, "", reason, {"": row.text}))
+        skipped.add(broken[-1].row)
         return "skip"
 
     reader = pacsv.open_csv(
@@ -142,14 +149,20 @@ def _csv(plain: Any, needed: Sequence[str], head: bytes) -> Iterator[Batch]:
     ignored = [n for n in names if n not in needed]
     following = 1
     for record in reader:
-        skip = [r.row for r in broken]
-        numbers = np.arange(following, following + record.num_rows + len(skip))
-        numbers = numbers[~np.isin(numbers, skip)][: record.num_rows]
+        numbers = _numbers(following, record.num_rows, skipped)
         following = int(numbers[-1]) + 1 if len(numbers) else following
+        # The reader is a block ahead: what it skipped beyond this batch still counts for the next.
+        skipped -= {row for row in skipped if row < following}
         yield Batch(dict(zip(needed, record.columns, strict=True)), numbers, broken.copy(), ignored)
         broken.clear()
     if broken:
         yield _only_broken(broken, needed, ignored)
+
+
+def _numbers(following: int, rows: int, skipped: set[int]) -> np.ndarray[Any, Any]:
+    """The numbers of the next so many rows that were not skipped."""
+    candidates = np.arange(following, following + rows + len(skipped))
+    return candidates[~np.isin(candidates, list(skipped))][:rows]
 
 
 def _header(head: bytes, needed: Sequence[str]) -> tuple[list[str], str]:
@@ -197,7 +210,7 @@ def _json_lines(plain: Any, needed: Sequence[str]) -> Iterator[Batch]:
                 rows.append(decoder.decode(text))
                 numbers.append(number)
                 seen.update(rows[-1])
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 shown = {"": text[:1000].decode(errors="replace")}
                 broken.append(Rejected(number, "", f"not a JSON object: {error}", shown))
         if len(rows) == ROWS:

@@ -14,13 +14,14 @@ The state also stands in the object's metadata, so that one listing tells what i
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
 
+from . import documents
 from .encoding import sha256
-from .errors import ArtifactError, Conflict
+from .errors import Conflict
 from .storage import Bucket, Stored
 
 State = Literal[
@@ -131,7 +132,7 @@ class Receipts:
         now = dt.datetime.now(dt.UTC)
         receipt = Receipt(object=uploaded, state="received", received_at=now, updated_at=now)
         try:
-            self._bucket.create(PREFIX + receipt.id + ".json", _encode(receipt), {"state": receipt.state})
+            self._bucket.create(PREFIX + receipt.id + ".json", documents.encode(receipt), {"state": receipt.state})
         except Conflict:
             return self.get(receipt.id), False
         return receipt, True
@@ -142,7 +143,7 @@ class Receipts:
         Raises:
             NotFound: when there is none.
         """
-        return _decode(self._bucket.read(PREFIX + receipt_id + ".json"))
+        return documents.decode(self._bucket.read(PREFIX + receipt_id + ".json"), Receipt)
 
     def advance(self, receipt: Receipt, **changes: Any) -> Receipt:
         """Write what has become of it; only the job that holds the lease does."""
@@ -150,21 +151,24 @@ class Receipts:
         name = PREFIX + changed.id + ".json"
         stored = self._bucket.stat(name)
         generation = stored.generation if stored else 0
-        self._bucket.replace(name, _encode(changed), generation, {"state": changed.state})
+        self._bucket.replace(name, documents.encode(changed), generation, {"state": changed.state})
         return changed
 
     def all(self) -> list[Receipt]:
         """Every receipt, in the order of upload."""
-        return sorted((_decode(self._bucket.read(s.name)) for s in self._listed()), key=upload_order)
+        return self._read(self._listed())
 
     def open(self) -> list[Receipt]:
         """The receipts that wait for an outcome, in the order of upload; reads no others."""
-        waiting = [s for s in self._listed() if s.metadata.get("state") in OPEN]
-        return sorted((_decode(self._bucket.read(s.name)) for s in waiting), key=upload_order)
+        return self._read(s for s in self._listed() if s.metadata.get("state") in OPEN)
 
     def ids(self) -> set[str]:
         """The ids of all receipts."""
         return {s.name.removeprefix(PREFIX).removesuffix(".json") for s in self._listed()}
+
+    def _read(self, listed: Iterable[Stored]) -> list[Receipt]:
+        found = (documents.decode(self._bucket.read(s.name), Receipt) for s in listed)
+        return sorted(found, key=upload_order)
 
     def _listed(self) -> Iterator[Stored]:
         return self._bucket.list(PREFIX)
@@ -173,14 +177,3 @@ class Receipts:
 def upload_order(receipt: Receipt) -> tuple[int, str]:
     """Receipts sort by generation, which the server gave; never by a clock of ours."""
     return receipt.object.generation, receipt.object.name
-
-
-def _encode(receipt: Receipt) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(receipt), indent=1)
-
-
-def _decode(payload: bytes) -> Receipt:
-    try:
-        return msgspec.json.decode(payload, type=Receipt)
-    except msgspec.MsgspecError as error:
-        raise ArtifactError(f"a receipt is not readable: {error}") from error

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from . import documents
 from .contract import Contract
 from .encoding import sha256
 from .errors import ArtifactError, Conflict, NotFound
@@ -162,7 +163,7 @@ class Registry:
         """Make a version exist; when it does already, the one that exists is returned."""
         name = f"{PREFIX}{manifest.version}/manifest.json"
         try:
-            self._bucket.create(name, pretty(manifest))
+            self._bucket.create(name, documents.encode(manifest))
         except Conflict:
             return self.manifest(manifest.version)
         return manifest
@@ -198,7 +199,7 @@ class Registry:
     def judge(self, report: Report) -> Report:
         """Keep the gate's verdict; the first one stands."""
         try:
-            self._bucket.create(f"{PREFIX}{report.version}/report.json", pretty(report))
+            self._bucket.create(f"{PREFIX}{report.version}/report.json", documents.encode(report))
         except Conflict:
             return self.report(report.version)
         return report
@@ -248,7 +249,7 @@ class Registry:
             nonce=secrets.token_hex(8),
             promoted_at=dt.datetime.now(dt.UTC),
         )
-        self._bucket.replace(CURRENT, pretty(pointer), since.generation)
+        self._bucket.replace(CURRENT, documents.encode(pointer), since.generation)
         return pointer
 
     def versions(self) -> list[tuple[Manifest, Report | None]]:
@@ -258,15 +259,7 @@ class Registry:
         return [(self.manifest(v), self.report(v) if f"{PREFIX}{v}/report.json" in names else None) for v in ids]
 
 
-def pretty(value: Any) -> bytes:
-    """JSON for files that people open."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=1)
-
-
 def _decode(payload: bytes, kind: type[T]) -> T:
     if len(payload) > MAX_MANIFEST:
         raise ArtifactError(f"a {kind.__name__.lower()} of {len(payload)} bytes is none of ours")
-    try:
-        return msgspec.json.decode(payload, type=kind)
-    except msgspec.MsgspecError as error:
-        raise ArtifactError(f"a {kind.__name__.lower()} is not readable: {error}") from error
+    return documents.decode(payload, kind)

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from .errors import ArtifactError, DropfitError
-from .registry import pretty
+from . import documents
+from .errors import DropfitError
 from .storage import Bucket
 
 PREFIX = "runs/"
@@ -98,7 +98,7 @@ class RunLog:
     def write(self) -> None:
         """Keep what is known now."""
         try:
-            self._bucket.put(f"{PREFIX}{self.run.id}.json", pretty(self.run), "application/json")
+            self._bucket.put(f"{PREFIX}{self.run.id}.json", documents.encode(self.run), "application/json")
         except DropfitError as error:
             LOG.warning("the run's record could not be written: %s", error)
 
@@ -110,7 +110,4 @@ def latest(bucket: Bucket, count: int) -> list[Run]:
         ArtifactError: when one is not readable.
     """
     names = sorted(s.name for s in bucket.list(PREFIX))[-count:]
-    try:
-        return [msgspec.json.decode(bucket.read(name), type=Run) for name in names]
-    except msgspec.MsgspecError as error:
-        raise ArtifactError(f"a run's record is not readable: {error}") from error
+    return [documents.decode(bucket.read(name), Run) for name in names]

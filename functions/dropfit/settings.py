@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from .errors import SettingsError
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,15 +57,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs_dir: str = ".dropfit/logs"
     predict_url: str = ""
     on_upload_url: str = ""
-    lease_seconds: float = 60.0
-    sweep_grace_seconds: float = 30.0
-    max_attempts: int = 3
-    max_bad_share: float = 0.5
-    max_file_bytes: int = 2 * 1024**3
-    max_unpacked_bytes: int = 8 * 1024**3
-    max_request_bytes: int = 8 * 1024**2
-    max_instances: int = 1000
-    pointer_seconds: float = 1.0
+    lease_seconds: Annotated[float, msgspec.Meta(ge=3)] = 60.0
+    sweep_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    max_attempts: Count = 3
+    max_bad_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    max_file_bytes: Count = 2 * 1024**3
+    max_unpacked_bytes: Count = 8 * 1024**3
+    max_request_bytes: Count = 8 * 1024**2
+    max_instances: Count = 1000
+    pointer_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1.0
 
 
 def variable(field: str) -> str:

@@ -47,12 +47,12 @@ class Live(Generic[T]):
     async def get(self) -> T | None:
         """What to answer this request with; None while nothing has ever been promoted or loadable."""
         silence = time.monotonic() - self._looked
-        if self._looking is None and silence >= self._seconds:
-            self._looked = time.monotonic()
+        first = self._looking is None and silence >= self._seconds
+        if first:
             self._looking = asyncio.create_task(self._look())
         if self._looking is not None and self.loaded is None:
             await asyncio.shield(self._looking)
-        elif self._looking is not None and silence >= SILENCE:
+        elif self._looking is not None and first and silence >= SILENCE:
             await asyncio.wait({self._looking}, timeout=PATIENCE)
         return self.loaded
 
@@ -69,6 +69,7 @@ class Live(Generic[T]):
         else:
             self.loaded, self.trouble = loaded, ""
         finally:
+            self._looked = time.monotonic()
             self._looking = None
 
     def _exchange(self) -> T | None:

@@ -100,6 +100,7 @@ def train(problem: Problem, columns: Columns) -> Trained:
     judged, rest = take(columns, held.mask), take(columns, ~held.mask)
     _enough(problem, rest, judged)
     classes = _classes(problem, columns)
+    _classes(problem, rest)  # the rows that are not held out must teach something too
     trial, encoding = _fit(problem, rest, classes)
     matrix = Encoder(problem, encoding, problem.derive).matrix(judged)
     truth, known = _truth(problem, judged, classes), _truth(problem, rest, classes)

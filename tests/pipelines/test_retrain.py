@@ -178,7 +178,7 @@ def test_a_job_run_again_changes_nothing(house: Make, penguins: list[Path]) -> N
 def test_a_job_killed_before_the_promotion_is_finished_by_the_next(
     house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = house(DROPFIT_LEASE_SECONDS="1")
+    there = house()
     receipt = there.upload("a.csv", penguins[0])
     with monkeypatch.context() as patch:
         patch.setattr(steps, "fill_table", lambda *given: (_ for _ in ()).throw(SystemExit(137)))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unit tests see nothing of the machine they run on, and reach nothing outside their process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from fakes import FakeBucket, Shelf, shelve
+from hypothesis import HealthCheck, settings
+
+from dropfit.contract import Probability
+from dropfit.storage import Buckets
+
+# One thread for the small models here: more only get into each other's way. Read when scikit-learn is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+MACHINE = ("DROPFIT_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "CLOUD_RUN_", "CLOUDSDK_")
+
+settings.register_profile(
+    "unit", deadline=None, max_examples=25, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("unit")
+
+
+@pytest.fixture(autouse=True)
+def _no_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hide the person's settings, and forget what a test adds to the environment."""
+    before = set(os.environ)
+    for name in before:
+        if name.startswith(MACHINE):
+            monkeypatch.delenv(name)
+    yield
+    for name in set(os.environ) - before:
+        os.environ.pop(name)
+
+
+@pytest.fixture
+def bucket() -> FakeBucket:
+    return FakeBucket("data")
+
+
+@pytest.fixture
+def buckets() -> Buckets:
+    return Buckets(FakeBucket("landing"), FakeBucket("data"), FakeBucket("models"))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def shelf() -> Shelf:
+    """A version of a real fitted model, whose objects a test copies into a bucket of its own."""
+    return shelve(Probability(name="drunk"))

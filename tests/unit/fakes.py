@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the unit tests share: a bucket in memory, a small problem with rows, a version of a real model, waiting."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import io
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+import numpy as np
+
+from dropfit.contract import (
+    Category,
+    Columns,
+    Feature,
+    Gate,
+    Label,
+    Number,
+    Policy,
+    Probability,
+    Problem,
+    Target,
+    Timestamp,
+)
+from dropfit.errors import Conflict, NotFound, Unavailable
+from dropfit.registry import Artifact, Current, Manifest, Parity, Registry
+from dropfit.settings import Settings
+from dropfit.storage import Stored
+
+GENERATIONS = itertools.count(1_700_000_000_000_000)
+
+
+class FakeBucket:
+    """dropfit.storage.Bucket in memory: one live generation per name, compare-and-swap, faults when asked.
+
+    `fail("read", Unavailable("..."), times=2)` makes the next calls fail before they do anything;
+    `lose_answer("replace")` lets the next call write and then fail, as a broken connection does.
+    """
+
+    def __init__(self, name: str = "bucket") -> None:
+        self.name = name
+        self.clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+        self._objects: dict[str, tuple[bytes, Stored]] = {}
+        self._before: dict[str, list[Exception]] = collections.defaultdict(list)
+        self._after: dict[str, list[Exception]] = collections.defaultdict(list)
+        self._lock = threading.RLock()
+
+    def fail(self, method: str, error: Exception | None = None, times: int = 1) -> None:
+        self._before[method] += [error or Unavailable(f"gs://{self.name}: 503")] * times
+
+    def lose_answer(self, method: str) -> None:
+        self._after[method].append(Unavailable(f"gs://{self.name}: the connection broke"))
+
+    @contextmanager
+    def _call(self, method: str) -> Iterator[None]:
+        with self._lock:
+            if self._before[method]:
+                raise self._before[method].pop(0)
+            yield
+            if self._after[method]:
+                raise self._after[method].pop(0)
+
+    def stat(self, name: str) -> Stored | None:
+        with self._call("stat"):
+            return self._objects[name][1] if name in self._objects else None
+
+    def read(self, name: str, generation: int | None = None) -> bytes:
+        with self._call("read"):
+            return self._live(name, generation)[0]
+
+    def fetch(self, name: str) -> tuple[bytes, int]:
+        with self._call("fetch"):
+            payload, stored = self._live(name)
+            return payload, stored.generation
+
+    @contextmanager
+    def open(self, name: str, generation: int) -> Iterator[BinaryIO]:
+        with self._call("open"):
+            payload = self._live(name, generation)[0]
+        yield io.BytesIO(payload)
+
+    def create(self, name: str, payload: bytes, metadata: Mapping[str, str] | None = None) -> Stored:
+        with self._call("create"):
+            return self._swap(name, payload, 0, metadata)
+
+    def replace(
+        self, name: str, payload: bytes, generation: int, metadata: Mapping[str, str] | None = None
+    ) -> Stored:
+        with self._call("replace"):
+            return self._swap(name, payload, generation, metadata)
+
+    def put(self, name: str, payload: bytes | BinaryIO, content_type: str = "application/octet-stream") -> Stored:
+        with self._call("put"):
+            if not isinstance(payload, bytes):
+                payload.seek(0)
+                payload = payload.read()
+            return self._write(name, payload, None)
+
+    def list(self, prefix: str = "") -> Iterator[Stored]:
+        with self._call("list"):
+            return iter([self._objects[n][1] for n in sorted(self._objects) if n.startswith(prefix)])
+
+    def delete(self, name: str) -> None:
+        with self._call("delete"):
+            self._objects.pop(name, None)
+
+    def uri(self, name: str) -> str:
+        return f"gs://{self.name}/{name}"
+
+    def age(self, name: str, seconds: float) -> None:
+        """Pretend that an object was written so long ago."""
+        payload, stored = self._objects[name]
+        older = stored.updated - dt.timedelta(seconds=seconds)
+        self._objects[name] = payload, msgspec.structs.replace(stored, updated=older)
+
+    def copy(self) -> FakeBucket:
+        """Another bucket with the same objects."""
+        twin = FakeBucket(self.name)
+        twin._objects = dict(self._objects)
+        return twin
+
+    def _live(self, name: str, generation: int | None = None) -> tuple[bytes, Stored]:
+        found = self._objects.get(name)
+        if found is None or generation not in (None, found[1].generation):
+            raise NotFound(f"gs://{self.name}/{name} does not exist")
+        return found
+
+    def _swap(self, name: str, payload: bytes, generation: int, metadata: Mapping[str, str] | None) -> Stored:
+        found = self._objects.get(name)
+        if (found[1].generation if found else 0) != generation:
+            if found and found[0] == payload:
+                return found[1]
+            raise Conflict(f"gs://{self.name}/{name} was written by somebody else")
+        return self._write(name, payload, metadata)
+
+    def _write(self, name: str, payload: bytes, metadata: Mapping[str, str] | None) -> Stored:
+        stored = Stored(self.name, name, next(GENERATIONS), len(payload), self.clock(), dict(metadata or {}))
+        self._objects[name] = bytes(payload), stored
+        return stored
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Wait for a condition and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)
+    return found
+
+
+def settings(**changes: Any) -> Settings:
+    named = {"project": "p", "landing_bucket": "landing", "data_bucket": "data", "models_bucket": "models"}
+    return Settings(**(named | changes))
+
+
+LEAF = Category(name="leaf", max_length=12)
+CUP = Category(name="cup", values=("small", "large"), missing=True)
+MINUTES = Number(name="minutes", minimum=0, maximum=60, missing=True)
+WARMTH = Number(name="warmth", minimum=0, maximum=100, given_by=("leaf",))
+LEAVES = ("assam", "earl grey", "sencha")
+
+
+def derive(features: Columns) -> Columns:
+    return {"strength": features["minutes"] * features["warmth"]}
+
+
+def boosting(inputs: Sequence[Feature]) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=5, early_stopping=False, random_state=0)
+
+
+def boosting_quantity(inputs: Sequence[Feature]) -> Any:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5, early_stopping=False, random_state=0)
+
+
+def tea(**changes: Any) -> Problem:
+    """Will this cup of tea be drunk? A problem with every kind of column, and no cloud in it."""
+    target = changes.get("target", Probability(name="drunk"))
+    made = Category(name=target.name) if isinstance(target, Label) else Number(name=target.name)
+    usual = {
+        "name": "tea",
+        "title": "Will this cup of tea be drunk?",
+        "columns": (LEAF, CUP, MINUTES, WARMTH, Timestamp(name="brewed"), Number(name="pot", integer=True), made),
+        "features": (LEAF, CUP, MINUTES, WARMTH),
+        "derived": (Number(name="strength"),),
+        "derive": derive,
+        "target": target,
+        "key": ("leaf", "cup"),
+        "identity": ("pot",),
+        "time": "brewed",
+        "estimator": boosting,
+        "gate": Gate(minimum_rows=10),
+        "policy": Policy(minimum=0.0, maximum=1.0) if isinstance(target, Probability) else Policy(),
+    }
+    return Problem(**(usual | changes))
+
+
+def pots(rows: int = 300, target: Target | None = None, seed: int = 0) -> dict[str, Any]:
+    """Accepted rows of `tea`, ten days of them."""
+    chance = np.random.default_rng(seed)
+    leaf = chance.integers(0, len(LEAVES), rows)
+    minutes = chance.integers(0, 10, rows).astype(np.float64)
+    liking = minutes + 3 * leaf + chance.normal(0, 1, rows)
+    columns = {
+        "leaf": np.array(LEAVES, dtype=object)[leaf],
+        "cup": np.array(["small", "large", None], dtype=object)[chance.integers(0, 3, rows)],
+        "minutes": np.where(chance.random(rows) < 0.1, np.nan, minutes),
+        "warmth": 60.0 + 10 * leaf,
+        "brewed": np.datetime64("2013-01-01", "us") + (np.arange(rows) * 10 // rows).astype("timedelta64[D]"),
+        "pot": np.arange(rows, dtype=np.float64),
+    }
+    if target is None or isinstance(target, Probability):
+        return {**columns, target.name if target else "drunk": (liking > 7).astype(np.float64)}
+    if isinstance(target, Label):
+        names = np.array(target.values, dtype=object)
+        # The last label is never given.
+        return {**columns, target.name: names[np.clip(liking // 5, 0, len(names) - 2).astype(int)]}
+    return {**columns, target.name: liking}
+
+
+def csv_of(problem: Problem, columns: Columns) -> bytes:
+    """Rows as a CSV file of that problem."""
+    names = [c.name for c in problem.columns]
+    lines = zip(*(columns[n].tolist() for n in names), strict=True)
+    text = "".join(",".join("" if c is None or c != c else str(c) for c in line) + "\n" for line in lines)
+    return (",".join(names) + "\n" + text).encode()
+
+
+class Shelf(NamedTuple):
+    """A problem, what training made of it, and a models bucket that holds the version."""
+
+    problem: Problem
+    rows: Columns
+    trained: Any
+    bucket: FakeBucket
+    manifest: Manifest
+
+    def registry(self) -> Registry:
+        """A registry over a copy of the bucket."""
+        return Registry(self.bucket.copy())  # type: ignore[arg-type]
+
+
+def shelve(target: Target, **changes: Any) -> Shelf:
+    """Train, export and publish a version, and point at it, as the job does."""
+    from dropfit import export, training
+
+    problem = tea(target=target, **changes)
+    rows = pots(target=target)
+    trained = training.train(problem, rows)
+    payload = export.to_onnx(trained.estimator, len(problem.inputs))
+    parity = export.check(trained.estimator, payload, trained.sample, trained.width)
+    bucket = FakeBucket("models")
+    registry = Registry(bucket)  # type: ignore[arg-type]
+    made = manifest(
+        "v1",
+        problem,
+        classes=trained.classes,
+        model=registry.add_artifact("v1", "model", ".onnx", payload),
+        encoding=registry.add_artifact("v1", "encoding", ".json", msgspec.json.encode(trained.encoding)),
+        rows=trained.rows,
+        holdout=trained.holdout,
+        metrics=trained.metrics,
+        constant=trained.constant,
+        parity=parity,
+    )
+    registry.publish(made)
+    registry.promote("v1", "predictions__v1", Current(None, 0))
+    return Shelf(problem, rows, trained, bucket, made)
+
+
+def manifest(version: str, problem: Problem | None = None, **changes: Any) -> Manifest:
+    """A manifest, whose artifacts need not exist."""
+    problem = problem or tea()
+    usual = {
+        "version": version,
+        "created": dt.datetime(2013, 2, 1, tzinfo=dt.UTC),
+        "contract": problem.contract,
+        "problem": "fakes:tea",
+        "derive_sha256": problem.derive_sha256,
+        "classes": (),
+        "model": Artifact(f"versions/{version}/model.onnx", 1, "0" * 64),
+        "encoding": Artifact(f"versions/{version}/encoding.json", 1, "0" * 64),
+        "inputs": (),
+        "rows": 300,
+        "duplicates": 0,
+        "holdout": {"first": "2013-01-09", "last": "2013-01-10", "method": "newest", "rows": 60},
+        "metrics": {"log_loss": 0.2, "brier": 0.1},
+        "constant": {"log_loss": 0.6, "brier": 0.2},
+        "parity": Parity(60, 0.0, 0.0),
+        "seed": 1,
+        "libraries": {},
+    }
+    return Manifest(**(usual | changes))

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The house keeps its shape: who may import whom, who may read the environment, and how long a room may be."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PURE = (
+    "contract",
+    "ingest",
+    "reading",
+    "training",
+    "export",
+    "gate",
+    "policy",
+    "serving",
+    "encoding",
+    "metrics",
+    "runtime",
+    "instances",
+    "tables",
+)
+GOOGLE = {"storage", "warehouse", "launch", "rest", "logs", "cli"}
+"""Modules of dropfit that may import one of Google's packages."""
+SDK = {"google.cloud.storage": "storage", "google.cloud.bigquery": "warehouse"}
+TRAINING_ONLY = ("sklearn", "pandas", "skl2onnx", "onnx", "pyarrow", "scipy", "apache_beam", "google.cloud.bigquery")
+LINES, BODY = 280, 45
+
+FUNCTIONS = sorted((ROOT / "functions").glob("*.py"))
+DROPFIT = sorted((ROOT / "functions/dropfit").rglob("*.py"))
+PIPELINES = sorted((ROOT / "beam_pipelines").rglob("*.py"))
+LOCALCLOUD = sorted((ROOT / "localcloud").rglob("*.py"))
+CODE = [*FUNCTIONS, *DROPFIT, *PIPELINES, *LOCALCLOUD]
+
+
+def where(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def imports(path: Path, top_level: bool = False) -> Iterator[str]:
+    """The absolute names that a module imports, anywhere in it or at its top level only."""
+    package = where(path).removeprefix("functions/").removesuffix(".py").split("/")
+    for node in tree(path).body if top_level else ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                [*package[: len(package) - node.level], *filter(None, [node.module])]
+                if node.level
+                else [node.module or ""]
+            )
+            yield from (".".join([*base, alias.name]) for alias in node.names)
+
+
+def offenders(paths: list[Path], *packages: str, top_level: bool = False) -> set[str]:
+    """Modules that import one of the packages or something inside it."""
+    return {
+        where(path)
+        for path in paths
+        for name in imports(path, top_level)
+        if any(name == package or name.startswith(package + ".") for package in packages)
+    }
+
+
+def module(name: str) -> str:
+    return f"functions/dropfit/{name}.py"
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(FUNCTIONS) >= 2
+    assert len(DROPFIT) >= 20
+    assert "dropfit.errors.BadFile" in set(imports(ROOT / module("reading")))
+    assert "google.cloud.storage" in set(imports(ROOT / module("storage")))
+    assert "DROPFIT_HOME" in set(reads_of_the_environment(ROOT / module("settings")))
+    assert list(flights_named(ROOT / module("problem")))
+
+
+def test_the_package_imports_neither_functions_nor_jobs() -> None:
+    assert offenders(DROPFIT, "on_upload", "predict", "beam_pipelines") == set()
+
+
+def test_only_the_command_line_imports_the_local_cloud_and_only_when_a_command_needs_it() -> None:
+    assert offenders([*FUNCTIONS, *PIPELINES], "localcloud") == set()
+    assert offenders(DROPFIT, "localcloud") <= {module("cli")}
+    assert offenders(DROPFIT, "localcloud", top_level=True) == set()
+
+
+def test_each_google_sdk_has_its_one_module() -> None:
+    assert offenders(DROPFIT, "google") <= {module(name) for name in GOOGLE}
+    assert offenders([*FUNCTIONS, *PIPELINES], "google") == set()
+    for sdk, name in SDK.items():
+        assert offenders([*FUNCTIONS, *DROPFIT, *PIPELINES], sdk) == {module(name)}
+
+
+def test_pure_rooms_know_no_cloud_and_no_network() -> None:
+    rooms = [ROOT / module(name) for name in PURE]
+    assert offenders(rooms, "google", "requests", "httpx", "urllib", "http", "socket", "subprocess", "os") == set()
+
+
+def test_beam_appears_in_the_jobs_alone() -> None:
+    assert offenders([*FUNCTIONS, *DROPFIT], "apache_beam") == set()
+    assert offenders(LOCALCLOUD, "apache_beam", top_level=True) == set()
+
+
+def test_functions_framework_appears_in_the_functions_alone() -> None:
+    assert offenders(CODE, "functions_framework") <= {where(path) for path in FUNCTIONS}
+
+
+def test_nothing_that_runs_code_on_load_is_ever_loaded() -> None:
+    assert offenders(CODE, "pickle", "joblib", "cloudpickle", "dill", "marshal", "shelve") == set()
+
+
+IMPORT_ALL = f"""
+import json, sys
+import predict, dropfit.problem
+from dropfit import registry, runtime, serving, version
+print(json.dumps([name for name in {TRAINING_ONLY!r} if name in sys.modules]))
+"""
+
+
+def test_the_predict_path_imports_nothing_that_only_training_needs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL],
+        cwd=ROOT / "functions",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout) == []
+
+
+IMPORT_UPLOAD = f"""
+import json, sys
+import on_upload
+heavy = {(*TRAINING_ONLY, "onnxruntime")!r}
+print(json.dumps([name for name in heavy if name in sys.modules]))
+"""
+
+
+def test_the_upload_function_imports_nothing_that_only_training_needs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_UPLOAD],
+        cwd=ROOT / "functions",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout) == []
+
+
+def test_what_the_functions_are_deployed_with_holds_nothing_that_only_training_needs() -> None:
+    listed = {
+        line.split("==")[0].strip().lower().replace("_", "-")
+        for line in (ROOT / "functions/requirements.txt").read_text().splitlines()
+        if "==" in line
+    }
+    assert "onnxruntime" in listed
+    assert not listed & {"scikit-learn", "pandas", "skl2onnx", "onnx", "pyarrow", "scipy", "apache-beam"}
+
+
+def reads_of_the_environment(path: Path) -> Iterator[str]:
+    """What a module takes from os.environ: a variable's name, or `*` for more than that."""
+    parsed = tree(path)
+    named: dict[ast.AST, str] = {}
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            if node.args and isinstance(node.args[0], ast.Constant):
+                named[node.func.value] = str(node.args[0].value)
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            named[node.value] = str(node.slice.value)
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb"):
+            yield named.get(node, "*")
+        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+            yield from ("*" for alias in node.names if alias.name in ("environ", "getenv", "environb"))
+
+
+def test_only_settings_reads_the_environment() -> None:
+    allowed = {
+        module("settings"): None,  # the one reader
+        module("launch"): {"*"},  # copies it for the child process
+        "beam_pipelines/retrain.py": {"DROPFIT_JOB", "CLOUD_RUN_EXECUTION"},  # who started this process
+    }
+    found = {where(path): set(reads_of_the_environment(path)) for path in [*FUNCTIONS, *DROPFIT, *PIPELINES]}
+    guilty = {
+        path: names - (allowed.get(path) or set())
+        for path, names in found.items()
+        if not (path in allowed and allowed[path] is None)
+    }
+    assert {path: names for path, names in guilty.items() if names} == {}
+
+
+COLUMNS = {
+    "carrier",
+    "origin",
+    "dest",
+    "distance",
+    "weekday",
+    "hour_of_week",
+    "arr_delay",
+    "dep_delay",
+    "sched_dep_time",
+    "sched_arr_time",
+    "tailnum",
+    "air_time",
+}
+"""Columns of the flights that are no everyday words of Python."""
+TELLS_THE_STORY = ("functions/dropfit/problem.py", "localcloud/demo.py", "localcloud/flights.py", "localcloud/story")
+SHOWS_ITS_CALL = {"functions/predict.py"}
+"""Its docstring holds the curl call of the problem as shipped."""
+
+
+def flights_named(path: Path) -> Iterator[str]:
+    parsed = tree(path)
+    docstring = ast.get_docstring(parsed) if where(path) in SHOWS_ITS_CALL else None
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.keyword) and node.arg == "dest":
+            continue  # argparse's own
+        names = {node.id} if isinstance(node, ast.Name) else set()
+        names |= {node.arg} if isinstance(node, (ast.arg, ast.keyword)) and node.arg else set()
+        names |= {node.attr} - {"weekday"} if isinstance(node, ast.Attribute) else set()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            same = docstring is not None and ast.get_docstring(parsed, clean=False) == node.value
+            # Prose may speak of a route's distance; a name alone, or one in quotes or backticks, is a column.
+            quoted = re.findall(r"""['"`](\w+)['"`]""", node.value)
+            names |= set() if same else {node.value, *quoted}
+        if names & COLUMNS:
+            yield f"{where(path)}:{getattr(node, 'lineno', 0)} {', '.join(sorted(names & COLUMNS))}"
+
+
+def test_no_column_of_the_flights_is_named_outside_their_problem() -> None:
+    paths = [path for path in CODE if not where(path).startswith(TELLS_THE_STORY)]
+    assert [found for path in paths for found in flights_named(path)] == []
+
+
+@pytest.mark.parametrize("path", CODE, ids=where)
+def test_a_room_and_what_is_in_it_fit_on_a_screen_or_two(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LINES
+    long = {
+        node.name: (node.end_lineno or 0) - node.lineno + 1
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    assert {name: lines for name, lines in long.items() if lines > BODY} == {}
+
+
+def tracked() -> list[Path]:
+    """Every file that is committed, or would be."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("not a git clone")
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    for path in tracked():
+        payload = path.read_bytes()
+        if b"\0" not in payload:
+            yield where(path), payload.decode(errors="replace")
+
+
+HOME_PATH = re.compile(r"/(?:home|Users)/[A-Za-z_][\w.-]*/|(?<![\w./])/root/\w")
+INDEX_HOST = re.compile(
+    r"pypi[.]org/simple|test[.]pypi[.]org|files[.]pythonhosted[.]org|^\s*(?:--)?(?:extra-)?index-url\b"
+    r"|https?://[^/\s'\"]*(?:artifactory|nexus|devpi|pkg[.]dev/[^\s'\"]*/simple)",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("pattern", [HOME_PATH, INDEX_HOST], ids=["home path", "package index"])
+def test_no_committed_file_names_somebodys_machine(pattern: re.Pattern[str]) -> None:
+    assert [(name, found[0]) for name, text in texts() if (found := pattern.search(text))] == []
+
+
+def test_every_source_file_says_its_licence_and_what_it_is_for() -> None:
+    paths = [path for path in tracked() if path.suffix == ".py"]
+    assert len(paths) > 50
+    assert [where(p) for p in paths if not p.read_text().startswith("# SPDX-License-Identifier: Apache-2.0\n")] == []
+    assert [where(p) for p in paths if p.is_relative_to(ROOT / "functions") and not ast.get_docstring(tree(p))] == []
+
+
+def test_every_test_module_has_a_name_of_its_own() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in ("conftest.py", "__init__.py")]
+    assert sorted(names) == sorted(set(names))

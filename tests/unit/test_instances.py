@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A request becomes a row batch, or every field that is wrong with it is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from fakes import CUP, LEAF, MINUTES, WARMTH
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropfit.contract import Contract, Number, Quantity
+from dropfit.errors import BadRequest
+from dropfit.instances import MAX_ERRORS, InstanceDecoder
+
+SPOONS = Number(name="spoons", integer=True, minimum=0, maximum=9)
+CONTRACT = Contract(
+    name="tea", title="t", features=(MINUTES, LEAF, CUP, WARMTH, SPOONS), target=Quantity(name="joy"), key=("leaf",)
+)
+DECODER = InstanceDecoder(CONTRACT, 10)
+GOOD = {"leaf": "assam", "spoons": 2}
+
+
+def refused(body: bytes, decoder: InstanceDecoder = DECODER) -> BadRequest:
+    with pytest.raises(BadRequest) as caught:
+        decoder.decode(body)
+    return caught.value
+
+
+def asking(*instances: Any, **more: Any) -> bytes:
+    return msgspec.json.encode({"instances": instances, **more})
+
+
+def test_an_instance_becomes_columns_of_the_contracts_kinds() -> None:
+    columns = DECODER.decode(asking({**GOOD, "cup": "large", "minutes": 3, "warmth": 60.5}, GOOD))
+    assert columns["leaf"].tolist() == ["assam", "assam"]
+    assert columns["cup"].tolist() == ["large", None]
+    assert columns["spoons"].dtype == np.float64
+    np.testing.assert_array_equal(columns["minutes"], [3, np.nan])
+    np.testing.assert_array_equal(columns["warmth"], [60.5, np.nan])
+
+
+def test_a_feature_may_be_left_out_or_null_when_it_may_be_missing_or_others_determine_it() -> None:
+    left_out = DECODER.decode(asking(GOOD))
+    nulls = DECODER.decode(asking({**GOOD, "cup": None, "minutes": None, "warmth": None}))
+    for name, values in left_out.items():
+        np.testing.assert_array_equal(values, nulls[name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "says"),
+    [
+        ({"leaf": None}, "leaf", "str"),
+        ({"leaf": ""}, "leaf", "length >= 1"),
+        ({"leaf": "x" * 13}, "leaf", "length <= 12"),
+        ({"leaf": 5}, "leaf", "str"),
+        ({"cup": "medium"}, "cup", "medium"),
+        ({"spoons": 2.5}, "spoons", "int"),
+        ({"spoons": True}, "spoons", "int"),
+        ({"spoons": "2"}, "spoons", "int"),
+        ({"spoons": -1}, "spoons", ">= 0"),
+        ({"spoons": 10}, "spoons", "<= 9"),
+        ({"minutes": 60.5}, "minutes", "<= 60"),
+        ({"minutes": []}, "minutes", "array"),
+        ({"sugar": 1}, "sugar", "unknown"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_is_wrong_there(changes: dict[str, Any], field: str, says: str) -> None:
+    error = refused(asking(GOOD, {**GOOD, **changes}))
+    assert error.status == 400
+    assert list(error.fields) == [f"instances[1].{field}"]
+    assert says in error.fields[f"instances[1].{field}"]
+
+
+def test_every_wrong_field_is_named_at_once() -> None:
+    error = refused(asking({"minutes": -1, "sugar": 1}, GOOD, 5, colour="green"))
+    assert set(error.fields) == {
+        "colour",
+        "instances[0].minutes",
+        "instances[0].sugar",
+        "instances[0].leaf",
+        "instances[0].spoons",
+        "instances[2]",
+    }
+
+
+def test_a_request_with_a_thousand_faults_lists_the_first_hundred() -> None:
+    error = refused(asking({f"x{n}": 1 for n in range(1000)}))
+    assert len(error.fields) == MAX_ERRORS
+    assert f"first {MAX_ERRORS}" in error.detail
+
+
+def test_an_attackers_field_name_is_not_echoed_in_full() -> None:
+    error = refused(asking({**GOOD, "x" * 100_000: 1}))
+    assert max(map(len, error.fields)) < 100
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"5", b'"x"', b"{}", b'{"instances": {}}', b'{"instances": null}'])
+def test_a_body_of_another_shape_is_told_the_right_one(body: bytes) -> None:
+    error = refused(body)
+    assert error.status == 400
+    assert '{"instances": [{...}, ...]}' in error.detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b'{"instances": [{"leaf": "\xff", "spoons": 1}]}',
+        b'{"instances": [{"leaf": "\\ud800", "spoons": 1}]}',
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"instances": [{"leaf": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}",
+        b'{"instances": [{"leaf": "assam", "spoons": NaN}]}',
+        b'{"instances": [{"leaf": "assam", "spoons": 1, "minutes": Infinity}]}',
+    ],
+)
+def test_what_is_no_json_is_a_400_that_says_so(body: bytes) -> None:
+    error = refused(body)
+    assert error.status == 400
+    assert "JSON" in error.detail
+
+
+def test_a_number_beyond_all_bounds_is_named_by_field() -> None:
+    assert list(refused(b'{"instances": [{"leaf": "a", "spoons": 1, "minutes": 1e999}]}').fields) == [
+        "instances[0].minutes"
+    ]
+
+
+def test_a_huge_whole_number_is_named_by_field() -> None:
+    features = (LEAF, Number(name="spoons", integer=True))
+    unbounded = Contract(name="c", title="t", features=features, target=Quantity(name="y"), key=("leaf",))
+    body = b'{"instances": [{"leaf": "a", "spoons": ' + b"9" * 400 + b"}]}"
+    assert list(refused(body, InstanceDecoder(unbounded, 1)).fields) == ["instances[0].spoons"]
+
+
+def test_a_refusal_names_at_least_one_field_also_when_a_key_stands_twice() -> None:
+    assert refused(b'{"instances": [{"leaf": 5, "leaf": "assam", "spoons": 1}]}').fields
+
+
+def test_an_empty_request_is_told_that_there_is_nothing_to_predict() -> None:
+    error = refused(asking())
+    assert (error.status, error.fields) == (400, {"instances": "empty"})
+
+
+def test_ten_instances_are_taken_and_eleven_are_too_many_whether_right_or_wrong() -> None:
+    assert len(DECODER.decode(asking(*[GOOD] * 10))["leaf"]) == 10
+    assert refused(asking(*[GOOD] * 11)).status == 413
+    assert refused(asking(*[5] * 11)).status == 413
+
+
+ANY = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 70),
+    st.floats(-3, 70),
+    st.sampled_from(["assam", "small", "large", "", "x" * 13, "5"]),
+    st.just([]),
+)
+NAMES = st.sampled_from([*(f.name for f in CONTRACT.features), "sugar"])
+
+
+def by_hand(instance: Any) -> bool:
+    """Whether an instance keeps the contract, spelled out once more, slowly."""
+    if not isinstance(instance, dict) or set(instance) - {f.name for f in CONTRACT.features}:
+        return False
+    leaf, spoons, cup = (instance.get(n) for n in ("leaf", "spoons", "cup"))
+    numbers = {"minutes": 60, "warmth": 100}
+    return (
+        isinstance(leaf, str)
+        and 1 <= len(leaf) <= 12
+        and isinstance(spoons, (int, float))
+        and not isinstance(spoons, bool)
+        and isinstance(spoons, int)
+        and 0 <= spoons <= 9
+        and cup in (None, "small", "large")
+        and all(
+            instance.get(n) is None
+            or (
+                isinstance(instance[n], (int, float))
+                and not isinstance(instance[n], bool)
+                and 0 <= instance[n] <= most
+            )
+            for n, most in numbers.items()
+        )
+    )
+
+
+INSTANCE = st.one_of(
+    st.dictionaries(NAMES, ANY, max_size=6),
+    st.builds(lambda more: {**GOOD, **more}, st.dictionaries(NAMES, ANY, max_size=2)),
+    ANY,
+)
+
+
+@given(st.lists(INSTANCE, min_size=1, max_size=4))
+def test_the_fast_way_takes_exactly_what_the_slow_way_finds_nothing_wrong_with(instances: list[Any]) -> None:
+    wrong = {n for n, instance in enumerate(instances) if not by_hand(instance)}
+    if wrong:
+        error = refused(asking(*instances))
+        assert {int(field.split("[")[1].split("]")[0]) for field in error.fields} == wrong
+        return
+    for name, values in DECODER.decode(asking(*instances)).items():
+        asked = [instance.get(name) for instance in instances]
+        assert [None if v is None or v != v else v for v in values.tolist()] == asked
+
+
+BOUNDS = st.one_of(st.none(), st.integers(-5, 5).map(float))
+
+
+def takes(feature: Number, value: float) -> bool:
+    contract = Contract(name="c", title="t", features=(LEAF, feature), target=Quantity(name="y"), key=("leaf",))
+    try:
+        InstanceDecoder(contract, 1).decode(asking({"leaf": "a", feature.name: value}))
+    except BadRequest:
+        return False
+    return True
+
+
+@given(BOUNDS, BOUNDS, st.booleans(), st.integers(-7, 7))
+def test_a_request_may_hold_exactly_the_numbers_that_are_within_the_declared_bounds(
+    low: float | None, high: float | None, whole: bool, value: int
+) -> None:
+    fits = (low is None or value >= low) and (high is None or value <= high)
+    assert takes(Number(name="n", minimum=low, maximum=high, integer=whole), value) == fits
+
+
+@pytest.mark.parametrize(("low", "high", "value"), [(0.5, None, 0), (None, -0.5, 0)])
+def test_a_fractional_bound_of_a_whole_number_is_kept(low: float | None, high: float | None, value: int) -> None:
+    assert not takes(Number(name="n", minimum=low, maximum=high, integer=True), value)

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: Apache-2.0
+"""dropfit.storage through the official client, against a few lines of Cloud Storage that can be told to fail."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.policy import HTTP
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import google_crc32c
+import pytest
+from fakes import FakeBucket
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage as official
+
+from dropfit import storage
+from dropfit.errors import Conflict, NotFound, Unavailable
+from dropfit.storage import Bucket
+
+PAGE = 2
+
+
+class Server(ThreadingHTTPServer):
+    """A client that is done may break its connections off."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class Gcs:
+    """Objects with generations over HTTP, as the JSON API has them.
+
+    `faults` holds statuses for the next requests; a fault "lost" does what was asked and then answers 503.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, dict[str, Any]]] = {}
+        self.faults: list[int | str] = []
+        self.generations = itertools.count(100)
+        self.uploads: dict[str, dict[str, Any]] = {}
+        gcs = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                fault = gcs.faults.pop(0) if gcs.faults else None
+                status, headers, reply = (fault, {}, b"{}") if isinstance(fault, int) else gcs.answer(self, body)
+                if fault == "lost":
+                    status, headers, reply = 503, {}, b"{}"
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        url = urlsplit(request.path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path.startswith("/upload/"):
+            return self.upload(request, query, body)
+        _, _, name = url.path.partition("/o/")
+        if not name:
+            return self.listing(query)
+        found = self.objects.get(unquote(name))
+        if found is None or query.get("generation", found[1]["generation"]) != found[1]["generation"]:
+            return 404, {}, b"{}"
+        if request.command == "DELETE":
+            del self.objects[unquote(name)]
+            return 204, {}, b""
+        return (
+            self.media(request, *found) if query.get("alt") == "media" else (200, {}, json.dumps(found[1]).encode())
+        )
+
+    def media(
+        self, request: BaseHTTPRequestHandler, payload: bytes, resource: dict[str, Any]
+    ) -> tuple[int, dict[str, str], bytes]:
+        headers = {"x-goog-generation": resource["generation"], "x-goog-hash": f"crc32c={resource['crc32c']}"}
+        if (wanted := request.headers.get("range")) is None:
+            return 200, headers, payload
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        if int(first) >= len(payload):
+            return 416, {}, b""
+        end = min(int(last or len(payload)), len(payload) - 1)
+        headers["content-range"] = f"bytes {first}-{end}/{len(payload)}"
+        return 206, headers, payload[int(first) : end + 1]
+
+    def listing(self, query: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        names = sorted(n for n in self.objects if n.startswith(query.get("prefix", "")))
+        start = int(query.get("pageToken", "0"))
+        page: dict[str, Any] = {"items": [self.objects[n][1] for n in names[start : start + PAGE]]}
+        if start + PAGE < len(names):
+            page["nextPageToken"] = str(start + PAGE)
+        return 200, {}, json.dumps(page).encode()
+
+    def upload(
+        self, request: BaseHTTPRequestHandler, query: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        if query.get("uploadType") == "resumable" and "upload_id" not in query:
+            resource = json.loads(body or b"{}")
+            self.uploads[str(len(self.uploads))] = {**query, **resource}
+            where = f"{self.url}/upload/x?uploadType=resumable&upload_id={len(self.uploads) - 1}"
+            return 200, {"location": where}, b"{}"
+        if "upload_id" in query:
+            resource = self.uploads[query["upload_id"]]
+            return self.store(resource, body, resource)
+        head = f"content-type: {request.headers['content-type']}\r\n\r\n".encode()
+        parts = list(message_from_bytes(head + body, policy=HTTP).iter_parts())  # type: ignore[attr-defined]
+        return self.store(json.loads(parts[0].get_content()), parts[1].get_payload(decode=True), query)
+
+    def store(
+        self, resource: dict[str, Any], payload: bytes, query: dict[str, Any]
+    ) -> tuple[int, dict[str, str], bytes]:
+        name = resource["name"]
+        live = self.objects[name][1]["generation"] if name in self.objects else "0"
+        if query.get("ifGenerationMatch", live) != live:
+            return 412, {}, b"{}"
+        checksum = base64.b64encode(google_crc32c.Checksum(payload).digest()).decode()
+        stored = {
+            "bucket": "b",
+            "name": name,
+            "generation": str(next(self.generations)),
+            "size": str(len(payload)),
+            "updated": "2013-01-01T00:00:00.000Z",
+            "metadata": resource.get("metadata") or {},
+            "contentType": resource.get("contentType", ""),
+            "crc32c": checksum,
+        }
+        self.objects[name] = payload, stored
+        return 200, {}, json.dumps(stored).encode()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Gcs]:
+    gcs = Gcs()
+    yield gcs
+    gcs.server.shutdown()
+    gcs.server.server_close()
+
+
+@pytest.fixture
+def gcs(server: Gcs, monkeypatch: pytest.MonkeyPatch) -> Gcs:
+    """An empty bucket, and retries that are over in a moment."""
+    server.objects.clear()
+    server.faults.clear()
+    quick = storage.RETRY.with_delay(initial=0.001, maximum=0.005).with_timeout(0.08)
+    monkeypatch.setattr(storage, "RETRY", quick)
+    return server
+
+
+@pytest.fixture
+def bucket(gcs: Gcs) -> Bucket:
+    client = official.Client(
+        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": gcs.url}
+    )
+    return Bucket(client, "b")
+
+
+def calls(name: str, generation: int) -> dict[str, Any]:
+    """Every method of a bucket, each as one call."""
+
+    def open_(bucket: Any) -> bytes:
+        with bucket.open(name, generation) as stream:
+            return bytes(stream.read())
+
+    return {
+        "stat": lambda bucket: bucket.stat(name),
+        "read": lambda bucket: bucket.read(name),
+        "fetch": lambda bucket: bucket.fetch(name),
+        "open": open_,
+        "create": lambda bucket: bucket.create(name + "new", b"x"),
+        "replace": lambda bucket: bucket.replace(name, b"x", generation),
+        "put": lambda bucket: bucket.put(name, b"x"),
+        "put a stream": lambda bucket: bucket.put(name, io.BytesIO(b"x")),
+        "list": lambda bucket: list(bucket.list()),
+        "delete": lambda bucket: bucket.delete(name),
+    }
+
+
+METHODS = list(calls("", 0))
+
+
+def test_what_was_written_is_read_back_with_its_generation_and_metadata(bucket: Bucket) -> None:
+    stored = bucket.create("a/b c%2F.json", b"hello", {"state": "received"})
+    assert bucket.stat("a/b c%2F.json") == stored
+    assert (stored.bucket, stored.name, stored.size, stored.metadata) == (
+        "b",
+        "a/b c%2F.json",
+        5,
+        {"state": "received"},
+    )
+    assert bucket.read(stored.name) == bucket.read(stored.name, stored.generation) == b"hello"
+    assert bucket.fetch(stored.name) == (b"hello", stored.generation)
+    with bucket.open(stored.name, stored.generation) as stream:
+        assert stream.read() == b"hello"
+    assert bucket.uri("a") == "gs://b/a"
+
+
+def test_a_stream_is_written_from_its_beginning(bucket: Bucket) -> None:
+    stream = io.BytesIO(b"0123456789")
+    stream.read()
+    assert bucket.put("big", stream).size == 10
+    assert bucket.read("big") == b"0123456789"
+
+
+def test_an_empty_object_reads_as_empty(bucket: Bucket) -> None:
+    stored = bucket.put("empty", b"")
+    assert bucket.read("empty") == b""
+    with bucket.open("empty", stored.generation) as stream:
+        assert stream.read() == b""
+
+
+def test_a_generation_is_read_in_ranges(bucket: Bucket) -> None:
+    stored = bucket.put("a", b"0123456789")
+    with bucket.open("a", stored.generation) as stream:
+        stream.seek(-3, io.SEEK_END)
+        assert stream.read() == b"789"
+        stream.seek(2)
+        assert stream.read(3) == b"234"
+
+
+def test_objects_are_listed_by_prefix_in_order_over_all_pages(bucket: Bucket) -> None:
+    for name in ("x/3", "x/1", "y/1", "x/2", "x/5", "x/4"):
+        bucket.put(name, b"")
+    assert [s.name for s in bucket.list("x/")] == ["x/1", "x/2", "x/3", "x/4", "x/5"]
+    assert len(list(bucket.list())) == 6
+    assert list(bucket.list("z/")) == []
+
+
+def test_an_object_is_created_only_where_there_is_none(bucket: Bucket) -> None:
+    bucket.create("a", b"first")
+    with pytest.raises(Conflict):
+        bucket.create("a", b"second")
+    assert bucket.read("a") == b"first"
+
+
+def test_a_swap_succeeds_on_the_generation_it_names_and_on_no_other(bucket: Bucket) -> None:
+    first = bucket.create("a", b"first")
+    second = bucket.replace("a", b"second", first.generation)
+    with pytest.raises(Conflict):
+        bucket.replace("a", b"third", first.generation)
+    assert bucket.fetch("a") == (b"second", second.generation)
+
+
+def test_a_swap_whose_answer_was_lost_is_settled_by_reading_back(gcs: Gcs, bucket: Bucket) -> None:
+    gcs.faults = ["lost"]  # the client writes again by itself, and is refused because of its own first write
+    stored = bucket.create("a", b"mine")
+    assert stored.generation == int(gcs.objects["a"][1]["generation"])
+    assert bucket.read("a") == b"mine"
+
+
+def test_a_swap_that_somebody_else_won_meanwhile_is_a_conflict_also_after_a_retry(gcs: Gcs, bucket: Bucket) -> None:
+    first = bucket.create("a", b"first")
+    bucket.replace("a", b"theirs", first.generation)
+    gcs.faults = [503]
+    with pytest.raises(Conflict):
+        bucket.replace("a", b"mine!!", first.generation)
+    assert bucket.read("a") == b"theirs"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_passing_fault_is_retried_and_not_seen(gcs: Gcs, bucket: Bucket, method: str, status: int) -> None:
+    stored = bucket.put("a", b"hello")
+    gcs.faults = [status, status]
+    calls("a", stored.generation)[method](bucket)
+    assert gcs.faults == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("status", [503, 403])
+def test_storage_that_stays_down_or_refuses_us_is_unavailable(
+    gcs: Gcs, bucket: Bucket, method: str, status: int
+) -> None:
+    stored = bucket.put("a", b"hello")
+    gcs.faults = [status] * 10_000
+    with pytest.raises(Unavailable, match="gs://b/"):
+        calls("a", stored.generation)[method](bucket)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_storage_that_cannot_be_reached_is_unavailable(gcs: Gcs, method: str) -> None:
+    client = official.Client(
+        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": "http://127.0.0.1:1"}
+    )
+    with pytest.raises(Unavailable):
+        calls("a", 1)[method](Bucket(client, "b"))
+
+
+@pytest.mark.parametrize("method", ["read", "fetch", "open"])
+def test_what_is_not_there_is_not_found(bucket: Bucket, method: str) -> None:
+    with pytest.raises(NotFound, match="gs://b/a"):
+        calls("a", 1)[method](bucket)
+
+
+def test_a_generation_that_was_overwritten_is_not_found(bucket: Bucket) -> None:
+    first = bucket.put("a", b"first")
+    bucket.put("a", b"second")
+    with pytest.raises(NotFound):
+        bucket.read("a", first.generation)
+    with pytest.raises(NotFound), bucket.open("a", first.generation) as stream:
+        stream.read()
+
+
+def test_nothing_there_is_no_error_where_that_is_an_answer(bucket: Bucket) -> None:
+    assert bucket.stat("a") is None
+    bucket.delete("a")
+    assert list(bucket.list()) == []
+
+
+def test_connecting_makes_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fakes import settings
+
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+    buckets = storage.connect(settings())
+    assert [b.name for b in buckets] == ["landing", "data", "models"]
+
+
+TWINS = ["a real bucket", "the unit tests' own bucket"]
+
+
+@pytest.fixture(params=TWINS)
+def either(request: pytest.FixtureRequest, bucket: Bucket) -> Any:
+    return bucket if request.param == TWINS[0] else FakeBucket("b")
+
+
+def outcome(call: Any) -> Any:
+    try:
+        return call()
+    except (Conflict, NotFound) as error:
+        return type(error).__name__
+
+
+def test_the_bucket_of_the_unit_tests_behaves_as_the_real_one(either: Any) -> None:
+    first = either.create("a", b"1")
+    told = [
+        outcome(lambda: either.create("a", b"2")),
+        outcome(lambda: either.create("a", b"1").generation == first.generation),
+        outcome(lambda: either.replace("a", b"2", 7)),
+        outcome(lambda: either.replace("missing", b"2", 7)),
+        outcome(lambda: either.replace("a", b"2", first.generation).generation > first.generation),
+        outcome(lambda: either.read("a", first.generation)),
+        outcome(lambda: either.read("missing")),
+        outcome(lambda: either.fetch("missing")),
+        outcome(lambda: either.put("a", b"3").size),
+        outcome(lambda: either.fetch("a")[0]),
+        outcome(lambda: either.delete("a")),
+        outcome(lambda: either.delete("a")),
+        outcome(lambda: either.stat("a")),
+    ]
+    assert told == [
+        "Conflict",
+        True,
+        "Conflict",
+        "Conflict",
+        True,
+        "NotFound",
+        "NotFound",
+        "NotFound",
+        1,
+        b"3",
+        None,
+        None,
+        None,
+    ]
+
+
+def test_the_bucket_of_the_unit_tests_has_every_method_of_the_real_one() -> None:
+    import inspect
+
+    for name, method in inspect.getmembers(Bucket, inspect.isfunction):
+        if not name.startswith("_"):
+            assert inspect.signature(getattr(FakeBucket, name)) == inspect.signature(method), name

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The served version is exchanged whole while requests go on, and no request waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from dropfit import swap
+from dropfit.errors import ArtifactError, Unavailable
+from dropfit.swap import Live
+
+
+class Pointer:
+    """A pointer and what it names; every load is noted, and may be held up or broken."""
+
+    def __init__(self, generation: int = 1) -> None:
+        self.generation = generation
+        self.loads: list[int] = []
+        self.looks = 0
+        self.broken: Exception | None = None
+        self.unreachable: Exception | None = None
+        self.loading = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def look(self) -> int:
+        self.looks += 1
+        if self.unreachable:
+            raise self.unreachable
+        return self.generation
+
+    def load(self) -> str:
+        generation = self.generation
+        self.loads.append(generation)
+        self.loading.set()
+        assert self.go_on.wait(20), "nobody let the load go on"
+        if self.broken:
+            raise self.broken
+        return f"version {generation}"
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.002)
+
+
+async def settled(live: Live[str], wanted: str) -> None:
+    """Ask until the wanted version answers."""
+    deadline = time.monotonic() + 5
+    while await live.get() != wanted:
+        assert time.monotonic() < deadline, "the version was never served"
+        await asyncio.sleep(0.002)
+
+
+def test_the_first_request_waits_for_the_first_version() -> None:
+    pointer = Pointer()
+    assert asyncio.run(Live(pointer.look, pointer.load, 0).get()) == "version 1"
+
+
+def test_before_the_first_promotion_there_is_nothing_to_serve_and_no_trouble() -> None:
+    pointer = Pointer(generation=0)
+    live = Live(pointer.look, pointer.load, 0)
+    assert asyncio.run(live.get()) is None
+    assert live.trouble == ""
+    assert pointer.loads == []
+
+
+def test_a_new_generation_is_loaded_once_however_many_requests_come() -> None:
+    async def story() -> None:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 0)
+        assert set(await asyncio.gather(*(live.get() for _ in range(50)))) == {"version 1"}
+        pointer.generation = 2
+        await settled(live, "version 2")
+        before = pointer.looks
+        while pointer.looks < before + 3:  # later looks find the same generation
+            await live.get()
+            await asyncio.sleep(0.001)
+        assert pointer.loads == [1, 2]
+
+    asyncio.run(story())
+
+
+def test_no_request_waits_for_a_slow_load() -> None:
+    async def story() -> None:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 0)
+        await live.get()
+        pointer.generation = 2
+        pointer.loading.clear()
+        pointer.go_on.clear()
+        try:
+            assert await live.get() == "version 1"
+            await until(pointer.loading.is_set)
+            for _ in range(100):  # the load cannot end before these are answered
+                assert await asyncio.wait_for(live.get(), 5) == "version 1"
+        finally:
+            pointer.go_on.set()
+        await settled(live, "version 2")
+
+    asyncio.run(story())
+
+
+def test_no_request_waits_for_a_load_that_is_slower_than_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "SILENCE", 0.05)
+    monkeypatch.setattr(swap, "PATIENCE", 0.5)
+
+    async def story() -> float:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 0)
+        await live.get()
+        pointer.generation = 2
+        pointer.loading.clear()
+        pointer.go_on.clear()
+        try:
+            await live.get()
+            await until(pointer.loading.is_set)
+            await asyncio.sleep(2 * swap.SILENCE)  # requests keep coming; the load just takes long
+            begun = time.monotonic()
+            await live.get()
+            return time.monotonic() - begun
+        finally:
+            pointer.go_on.set()
+
+    assert asyncio.run(story()) < 0.25
+
+
+def test_after_a_long_silence_a_request_waits_for_the_newest_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "SILENCE", 0.0)
+
+    async def story() -> str | None:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 0)
+        await live.get()
+        pointer.generation = 2
+        return await live.get()
+
+    assert asyncio.run(story()) == "version 2"
+
+
+def test_after_a_long_silence_patience_ends_while_there_is_something_to_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(swap, "SILENCE", 0.0)
+    monkeypatch.setattr(swap, "PATIENCE", 0.01)
+
+    async def story() -> str | None:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 0)
+        await live.get()
+        pointer.generation = 2
+        pointer.go_on.clear()
+        try:
+            return await live.get()
+        finally:
+            pointer.go_on.set()
+
+    assert asyncio.run(story()) == "version 1"
+
+
+@pytest.mark.parametrize("broken", [ArtifactError("a flipped bit"), RuntimeError("a surprise")])
+def test_a_broken_version_leaves_the_old_one_serving_and_a_repaired_one_replaces_it(broken: Exception) -> None:
+    async def story() -> None:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 0)
+        await live.get()
+        pointer.generation, pointer.broken = 2, broken
+        await live.get()
+        await until(lambda: live.trouble != "")
+        assert await live.get() == "version 1"
+        pointer.generation, pointer.broken = 3, None
+        await settled(live, "version 3")
+        assert live.trouble == ""
+
+    asyncio.run(story())
+
+
+def test_a_broken_first_version_is_told_and_not_served() -> None:
+    async def story() -> None:
+        pointer = Pointer()
+        pointer.broken = ArtifactError("a flipped bit")
+        live = Live(pointer.look, pointer.load, 0)
+        assert await live.get() is None
+        assert live.trouble == "a flipped bit"
+
+    asyncio.run(story())
+
+
+def test_while_storage_is_down_the_loaded_version_goes_on() -> None:
+    async def story() -> None:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 0)
+        await live.get()
+        pointer.unreachable = Unavailable("503")
+        await live.get()
+        await until(lambda: live.trouble == "503")
+        assert await live.get() == "version 1"
+        pointer.unreachable = None
+        await live.get()
+        await until(lambda: live.trouble == "")
+
+    asyncio.run(story())
+
+
+def test_a_pointer_that_vanishes_leaves_the_loaded_version_serving() -> None:
+    async def story() -> None:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 0)
+        await live.get()
+        pointer.generation = 0
+        before = pointer.looks
+        while pointer.looks < before + 3:
+            assert await live.get() == "version 1"
+            await asyncio.sleep(0.001)
+
+    asyncio.run(story())
+
+
+def test_the_pointer_is_looked_at_no_more_often_than_asked() -> None:
+    async def story() -> int:
+        pointer = Pointer()
+        live = Live(pointer.look, pointer.load, 3600)
+        for _ in range(100):
+            await live.get()
+        return pointer.looks
+
+    assert asyncio.run(story()) == 1
+
+
+def test_a_request_that_is_given_up_does_not_give_up_the_load_of_the_others() -> None:
+    async def story() -> None:
+        pointer = Pointer()
+        pointer.go_on.clear()
+        live = Live(pointer.look, pointer.load, 3600)
+        hasty = asyncio.create_task(live.get())
+        patient = asyncio.create_task(live.get())
+        await until(pointer.loading.is_set)
+        hasty.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hasty
+        pointer.go_on.set()
+        assert await patient == "version 1"
+
+    asyncio.run(story())

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an event should have announced, or a crash left behind, is found by looking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from fakes import FakeBucket, settings
+
+from dropfit import orders
+from dropfit.errors import Unavailable
+from dropfit.lease import Lease
+from dropfit.receipts import PREFIX, Receipt, Receipts, UploadedObject
+from dropfit.storage import Buckets
+from dropfit.sweep import Swept, sweep_with
+
+GRACE = 30.0
+SETTINGS = settings(sweep_grace_seconds=GRACE)
+
+
+class Launches:
+    """Counts the jobs that were started."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.count = 0
+        self._error = error
+
+    def launch(self) -> str:
+        if self._error:
+            raise self._error
+        self.count += 1
+        return f"job {self.count}"
+
+
+def drop(buckets: Buckets, name: str, age: float) -> UploadedObject:
+    """An object that was uploaded so many seconds ago."""
+    landing: Any = buckets.landing
+    stored = landing.put(name, b"data")
+    landing.age(name, age)
+    return UploadedObject(stored.bucket, stored.name, stored.generation)
+
+
+def age_receipt(buckets: Buckets, receipt: Receipt, seconds: float) -> None:
+    """Pretend that a receipt last changed so long ago."""
+    import datetime as dt
+
+    data: Any = buckets.data
+    older = msgspec.structs.replace(receipt, updated_at=receipt.updated_at - dt.timedelta(seconds=seconds))
+    name = f"{PREFIX}{receipt.id}.json"
+    data.replace(name, msgspec.json.encode(older), data.stat(name).generation, {"state": receipt.state})
+
+
+def test_in_a_quiet_world_a_sweep_does_nothing(buckets: Buckets) -> None:
+    launches = Launches()
+    assert sweep_with(SETTINGS, buckets, launches) == Swept(0, "")
+    assert launches.count == 0
+
+
+def test_an_upload_whose_event_never_came_is_registered_and_a_job_started(buckets: Buckets) -> None:
+    lost = drop(buckets, "lost.csv", GRACE + 1)
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(1, "job 1")
+    assert [r.object for r in Receipts(buckets.data).open()] == [lost]
+
+
+def test_an_upload_whose_event_may_still_come_is_left_to_it(buckets: Buckets) -> None:
+    drop(buckets, "fresh.csv", GRACE / 2)
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "")
+    assert Receipts(buckets.data).all() == []
+
+
+def test_a_second_sweep_registers_nothing_twice(buckets: Buckets) -> None:
+    drop(buckets, "lost.csv", GRACE + 1)
+    sweep_with(SETTINGS, buckets, Launches())
+    assert sweep_with(SETTINGS, buckets, Launches()).registered == 0
+    assert len(Receipts(buckets.data).all()) == 1
+
+
+def test_a_newer_generation_of_a_known_name_is_registered(buckets: Buckets) -> None:
+    first = drop(buckets, "same.csv", GRACE + 2)
+    sweep_with(SETTINGS, buckets, Launches())
+    second = drop(buckets, "same.csv", GRACE + 1)
+    assert sweep_with(SETTINGS, buckets, Launches()).registered == 1
+    assert [r.object for r in Receipts(buckets.data).all()] == [first, second]
+
+
+def test_while_a_job_is_at_work_none_is_started_and_nothing_is_missed(buckets: Buckets) -> None:
+    drop(buckets, "lost.csv", GRACE + 1)
+    launches = Launches()
+    with Lease(buckets.data, "busy", 60):
+        assert sweep_with(SETTINGS, buckets, launches) == Swept(1, "")
+    assert sweep_with(SETTINGS, buckets, launches) == Swept(0, "job 1")
+
+
+def test_uploads_that_have_their_outcome_start_nothing(buckets: Buckets) -> None:
+    receipts = Receipts(buckets.data)
+    receipt, _ = receipts.register(drop(buckets, "done.csv", GRACE + 1))
+    receipts.advance(receipt, state="promoted")
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "")
+
+
+def test_somebodys_request_for_a_training_starts_a_job(buckets: Buckets) -> None:
+    orders.ask(buckets.data, ())
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "job 1")
+
+
+@pytest.mark.parametrize(("attempts", "pause"), [(1, GRACE), (2, 5 * GRACE)])
+def test_an_upload_whose_job_crashed_is_tried_again_after_a_pause_that_grows(
+    buckets: Buckets, attempts: int, pause: float
+) -> None:
+    receipts = Receipts(buckets.data)
+    receipt, _ = receipts.register(drop(buckets, "hard.csv", GRACE + 1))
+    crashed = receipts.advance(receipt, attempts=attempts)
+    age_receipt(buckets, crashed, pause - 5)
+    assert sweep_with(SETTINGS, buckets, Launches()).launched == ""
+    age_receipt(buckets, crashed, pause + 5)
+    assert sweep_with(SETTINGS, buckets, Launches()).launched == "job 1"
+
+
+def test_an_upload_that_no_job_has_begun_on_is_due_at_once(buckets: Buckets) -> None:
+    Receipts(buckets.data).register(drop(buckets, "new.csv", 0))
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "job 1")
+
+
+def test_a_job_that_cannot_be_started_is_told_and_the_receipt_stays_open(buckets: Buckets) -> None:
+    drop(buckets, "lost.csv", GRACE + 1)
+    with pytest.raises(Unavailable, match="no quota"):
+        sweep_with(SETTINGS, buckets, Launches(Unavailable("no quota")))
+    assert len(Receipts(buckets.data).open()) == 1
+
+
+def test_storage_that_does_not_answer_is_told(buckets: Buckets) -> None:
+    landing: FakeBucket = buckets.landing  # type: ignore[assignment]
+    landing.fail("list")
+    with pytest.raises(Unavailable):
+        sweep_with(SETTINGS, buckets, Launches())
