@@ -143,8 +143,8 @@ def _column(problem: Problem, name: str, values: Any) -> Array:
         array = array.astype(np.float64)
     elif array.dtype.kind == "U":
         array = array.astype(object)
-    kind = {Number: "f", Category: "O"}.get(type(next((f for f in problem.features if f.name == name), None)))
-    if array.dtype.kind not in (kind or "fOM"):
+    kinds = {f.name: "f" if isinstance(f, Number) else "O" for f in problem.features}
+    if array.dtype.kind not in kinds.get(name, "fOM"):
         raise TypeError(f"{name} is an array of {array.dtype}")
     return array
 

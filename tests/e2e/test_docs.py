@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documents say is true: their commands run, their links lead somewhere, their settings exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dropfit.settings import Settings, variable
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+README = (ROOT / "README.md").read_text()
+# `make demo` has a test of its own, and `make test` is what runs this one.
+ELSEWHERE = {"make demo\n", "make test\n"}
+
+
+def shell_blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+
+
+def test_every_command_of_the_readme_runs_in_its_order(clean: dict[str, str], tmp_path: Path) -> None:
+    blocks = shell_blocks(README)
+    assert set(blocks) >= ELSEWHERE
+    script = "\n".join(["set -eux", *(block for block in blocks if block not in ELSEWHERE)])
+    # The clone may have a local cloud of its own at work: this one lives elsewhere, and says so as a person would.
+    home = tmp_path / "home"
+    script = script.replace(". .dropfit/env", f". {shlex.quote(str(home / 'env'))}").replace(
+        ".dropfit/flights", str(tmp_path / "flights")
+    )
+    environ = clean | {"DROPFIT_HOME": str(home)}
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+        environ.pop(name, None)
+    command = ["/bin/sh", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=110)
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "flights-2013-01.csv: promoted" in done.stdout
+        assert done.stdout.count('"model_version":') == 2
+        assert done.stdout.count("'model_version':") == 3
+        assert done.stdout.rstrip().endswith("stopped")
+    finally:
+        stop = [str(ROOT / ".venv" / "bin" / "dropfit"), "down"]
+        if os.path.exists(stop[0]):
+            subprocess.run(stop, env=environ, capture_output=True, timeout=60)
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in PAGES:
+        named = set(
+            re.findall(r"`?make ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|^make .*$", page.read_text(), re.M)))
+        )
+        assert named <= targets, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_every_file_of_the_readmes_tree_exists() -> None:
+    tree = re.search(r"## What is where\n\n```\n(.*?)```", README, re.S)
+    assert tree is not None
+    folder = ROOT
+    for line in tree.group(1).splitlines():
+        names = re.findall(r"[\w/]+(?:\.py|/)(?= |$)", line.split("   ")[0] if line[0] != " " else line)
+        if line[0] != " ":
+            folder = ROOT / names[0]
+            assert folder.is_dir(), line
+            continue
+        base = folder / "dropfit" if line.startswith("    ") else folder
+        assert [name for name in names if not (base / name).exists()] == [], line
+
+
+def test_operate_lists_every_setting_with_its_default() -> None:
+    page = (ROOT / "docs" / "operate.md").read_text()
+    for field in msgspec.structs.fields(Settings):
+        named = (line for line in page.splitlines() if line.startswith("|") and f"`{variable(field.name)}`" in line)
+        row = next(named, None)
+        assert row is not None, field.name
+        if not field.required and isinstance(field.default, int | float):
+            assert f"{field.default:g}" in row or str(field.default) in row, row
