@@ -4,6 +4,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 ARGS ?=
+# Test processes, each with a local cloud of its own.
+WORKERS ?= 2
 # Some machines forbid bytecode; without it every process compiles its imports again, which costs seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -42,7 +44,7 @@ unit: env ## the fast tests alone: no emulator
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 test: lint ## lint, types and every test but the longer proofs
-	@$(BIN)/python -m pytest -m "not verify" $(ARGS)
+	@$(BIN)/python -m pytest -m "not verify" -n $(WORKERS) --dist loadfile $(ARGS)
 
 verify: env ## the longer proofs
 	@$(BIN)/python -m pytest -m verify $(ARGS)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 
 from dropfit.errors import LocalCloudError
 
@@ -44,9 +45,18 @@ def check_names(ports: Iterable[str]) -> None:
 
 
 def choose_ports(
-    fixed: Mapping[str, int], remembered: Mapping[str, int], needed: Iterable[str] = NAMES
+    fixed: Mapping[str, int],
+    remembered: Mapping[str, int],
+    needed: Iterable[str] = NAMES,
+    holds: ExitStack | None = None,
 ) -> dict[str, int]:
-    """A port for every name; only those `needed` will be bound, so only they must be free.
+    """A port for every name.
+
+    Args:
+        fixed: name -> port that somebody set.
+        remembered: name -> port of the last run, taken again if free.
+        needed: those that will be bound, so that only they must be free.
+        holds: keeps the chosen ports from other local clouds until it is closed.
 
     Raises:
         LocalCloudError: when a fixed port is taken, or set twice.
@@ -62,9 +72,10 @@ def choose_ports(
                 f"port ({name}=N), or set none and a free one is chosen."
             )
         chosen[name] = port
-    for name in NAMES:
-        if name not in chosen:
-            chosen[name] = _free_port(remembered.get(name), set(chosen.values()))
+    with ExitStack() as briefly:
+        for name in NAMES:
+            if name not in chosen:
+                chosen[name] = _free_port(remembered.get(name), set(chosen.values()), holds or briefly)
     return chosen
 
 
@@ -80,10 +91,24 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _free_port(remembered: int | None, taken: set[int]) -> int:
+def _hold(port: int) -> socket.socket | None:
+    """The port's UDP twin, bound: a mark to other local clouds that leaves TCP to the child, and dies with us."""
+    twin = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        twin.bind(("127.0.0.1", port))
+    except OSError:
+        twin.close()
+        return None
+    return twin
+
+
+def _free_port(remembered: int | None, taken: set[int], holds: ExitStack) -> int:
     candidates = [remembered] if remembered else []
     candidates += random.sample(_RANGE, 200)
     for port in candidates:
-        if port not in taken and is_free(port):
-            return port
+        if port not in taken and (twin := _hold(port)):
+            if is_free(port):
+                holds.enter_context(twin)
+                return port
+            twin.close()
     raise LocalCloudError("no free port found on 127.0.0.1 between 20000 and 32000.")

@@ -110,11 +110,13 @@ class LocalCloud:
         self._stopping.clear()
         self._progress = progress
         try:
-            self._prepare()
-            if "on_upload" in self._names:
-                self._warming = warm.start(self._inherited)
-            threading.Thread(target=self._watch, name="localcloud-watch", daemon=True).start()
-            self._start_services()
+            # Between choosing a port and the child's bind no other local cloud may choose it.
+            with contextlib.ExitStack() as holds:
+                self._prepare(holds)
+                if "on_upload" in self._names:
+                    self._warming = warm.start(self._inherited)
+                threading.Thread(target=self._watch, name="localcloud-watch", daemon=True).start()
+                self._start_services()
             write_atomically(self.home.env, envfile.render(self.env).encode())
             self._record(phase="running")
         except BaseException:
@@ -149,7 +151,7 @@ class LocalCloud:
         self._lock.close()
         self._lock = None
 
-    def _prepare(self) -> None:
+    def _prepare(self, holds: contextlib.ExitStack) -> None:
         """Clear away what the last run left, choose the ports, and say what the children are told."""
         left = self.home.read_state()
         if left:  # also after a stop, which may have been killed half-way
@@ -158,7 +160,7 @@ class LocalCloud:
         if us is None:
             raise LocalCloudError("this process cannot be inspected: is /proc mounted?")
         needed = {*self._names, *(f"{name}_grpc" for name in self._names)}
-        ports = choose_ports(self._fixed_ports, left.ports if left else {}, needed)
+        ports = choose_ports(self._fixed_ports, left.ports if left else {}, needed, holds)
         self.env = envfile.environment(self.home, ports, self._environ)
         envfile.render(self.env)  # refuses what cannot be written before anything runs
         ensure_key(self.home.credentials, f"http://127.0.0.1:{ports['eventarc']}/token")

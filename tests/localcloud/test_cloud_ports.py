@@ -4,6 +4,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -89,3 +90,12 @@ def test_servers_listen_on_this_machine_only(whole: LocalCloud) -> None:
         assert listening, process.name
         addresses |= {connection.laddr.ip.removeprefix("::ffff:") for connection in listening}
     assert addresses == {"127.0.0.1"}
+
+
+def test_a_port_that_one_local_cloud_has_chosen_is_not_chosen_by_another_before_it_is_bound() -> None:
+    with ExitStack() as holds:
+        first = choose_ports({}, {}, holds=holds)
+        second = choose_ports({}, first)
+        assert not set(first.values()) & set(second.values())
+        assert all(is_free(port) for port in first.values())
+    assert choose_ports({}, first) == first

@@ -208,6 +208,23 @@ PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
         (parquet(id=[1], note=["x"])[:-9], "unreadable", "read"),
         (b"PAR1", "unreadable", "read"),
     ],
+    ids=[
+        "empty",
+        "packed emptiness",
+        "a column missing",
+        "another delimiter",
+        "JSON without the columns",
+        "Parquet without a column",
+        "a column twice",
+        "UTF-16",
+        "Latin-1",
+        "a picture",
+        "packed twice",
+        "packed Parquet",
+        "half a gzip",
+        "half a Parquet",
+        "Parquet's first word",
+    ],
 )
 def test_an_unusable_file_is_refused_with_a_code_and_a_sentence(payload: bytes, code: str, says: str) -> None:
     error = refused(payload)
