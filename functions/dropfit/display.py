@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import datetime as dt
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from .follow import Moment
@@ -79,22 +81,30 @@ def served(found: Mapping[str, Any] | None) -> Table:
         other = found["constant"].get(name)
         table.add_row(name, f"{value:.4f}", "" if other is None else f"{other:.4f}")
     held = found["holdout"]
-    table.caption = f"metrics on the {held['rows']:,} newest rows, {held['first']} to {held['last']}"
+    table.add_row("judged on", f"{held['first']} to {held['last']}", "")
     return table
 
 
-def uploads(found: Sequence[Mapping[str, Any]]) -> Table:
-    """The newest uploads and what became of them."""
-    columns = ("upload", "received", "outcome", "rows", "quarantined", "why", "version")
+def uploads(found: Sequence[Mapping[str, Any]]) -> Group:
+    """The newest uploads and what became of them; below them, why not."""
+    columns = ("upload", "received", "outcome", "rows", "quarantined", "version")
     table = grid("Last uploads", *columns, right=["rows", "quarantined"])
     for u in found:
         rows = "" if u["rows"] is None else f"{u['rows']:,}"
         aside = "" if u["rejected"] is None else f"{u['rejected']:,}"
-        why = escape(u["reason"] or "; ".join(u["reasons"]))
-        table.add_row(escape(u["name"]), when(u["received_at"]), coloured(u["state"]), rows, aside, why, u["version"])
+        table.add_row(escape(u["name"]), when(u["received_at"]), coloured(u["state"]), rows, aside, u["version"])
     if not found:
-        table.add_row("none yet", *[""] * 6)
-    return table
+        table.add_row("none yet", *[""] * 5)
+    return Group(table, *(Padding(why, (0, 0, 0, 1)) for u in found for why in _why(u)))
+
+
+def _why(upload: Mapping[str, Any]) -> Iterator[str]:
+    name = f"[bold]{escape(upload['name'])}[/]"
+    if upload["reason"] and upload["state"] != "promoted":
+        yield f"{name} {coloured(upload['state'])}: {escape(upload['reason'])}"
+    if upload["reasons"]:
+        counts = "; ".join(f"{reason} ({count:,})" for reason, count in list(upload["reasons"].items())[:3])
+        yield f"{name} rows quarantined: {escape(counts)}"
 
 
 def versions(found: Sequence[Mapping[str, Any]]) -> Table:

@@ -11,33 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from dropfit import settings, storage
-from dropfit.follow import Follower
-from dropfit.receipts import Receipt, Receipts, UploadedObject
+from benchmarks import year
+from dropfit import settings
+from dropfit.receipts import Receipt
 from dropfit.settings import Settings
 from localcloud.cloud import LocalCloud
 
-PATIENCE = 90.0
 Upload = Callable[[Settings, Path], Receipt]
 Dropfit = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def upload_and_wait(found: Settings, file: Path) -> Receipt:
-    """Upload with Google's own client, and wait for the outcome."""
-    from google.cloud import storage as google_storage
-
-    data = storage.connect(found).data
-    follower = Follower(data, PATIENCE)
-    blob = google_storage.Client(project=found.project).bucket(found.landing_bucket).blob(file.name)
-    blob.upload_from_filename(file)
-    uploaded = UploadedObject(found.landing_bucket, blob.name, int(blob.generation))
-    list(follower.uploads([uploaded.id]))
-    return Receipts(data).get(uploaded.id)
-
-
 @pytest.fixture(scope="session")
 def upload() -> Upload:
-    return upload_and_wait
+    return year.upload
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +31,7 @@ def january(cloud: LocalCloud, months: list[Path]) -> Receipt:
     """The session's local cloud serves a model trained on January's flights."""
     before = dict(os.environ)
     os.environ.update(cloud.env)
-    receipt = upload_and_wait(settings.load(), months[0])
+    receipt = year.upload(settings.load(), months[0])
     assert receipt.state == "promoted", receipt.reason
     os.environ.clear()
     os.environ.update(before)
