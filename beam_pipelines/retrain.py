@@ -16,15 +16,15 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from beam_pipelines import steps
-from beam_pipelines.steps import Services
+from beam_pipelines import intake, steps
+from beam_pipelines.intake import Services
 from dropfit import lease, orders, settings, storage
 from dropfit.contract import load_problem
 from dropfit.encoding import length
 from dropfit.errors import Conflict, DropfitError, LeaseLost, TrainingError, Unavailable
 from dropfit.lease import Lease
 from dropfit.orders import TrainRequest
-from dropfit.receipts import Receipt, Receipts
+from dropfit.receipts import Receipt, Receipts, State
 from dropfit.registry import Registry
 from dropfit.runs import RunLog
 
@@ -101,27 +101,39 @@ class Round:
 
     def run(self) -> None:
         """Ingest, and train if there is anything to train on; every receipt gets its outcome."""
-        services, log = self._services, self._log
-        requests = orders.pending(services.buckets.data)
         receipts = self._begin()
+        requests = self._requests(bool(receipts))
         try:
-            taken = self._ingest(receipts)
-            if not requests and services.settings.training == "static":
-                self._close(taken, "recorded", "training=static: `dropfit train` trains on it")
-            elif taken or requests:
-                self._train(taken, tuple(name for r in requests for name in r.objects))
-            else:
-                log.finish("nothing", "no upload could be taken in")
+            self._work(receipts, requests)
         except (SystemExit, Unavailable, LeaseLost) as interrupted:
             self._give_attempts_back()
-            log.finish("interrupted", str(interrupted))
+            self._log.finish("interrupted", str(interrupted))
             raise
         except TrainingError as error:
             self._close(self._still_open(), "kept", f"taken in, and no version could be trained: {error}")
         except DropfitError as error:
             LOG.exception("the round failed")
             self._close(self._still_open(), "failed", str(error))
-        self._done(requests)
+        for request in requests:
+            orders.done(self._services.buckets.data, request)
+
+    def _work(self, receipts: list[Receipt], requests: list[TrainRequest]) -> None:
+        taken = self._ingest(receipts)
+        if not requests and self._services.settings.training == "static":
+            self._close(taken, "recorded", "training=static: `dropfit train` trains on it")
+        elif taken or requests:
+            self._train(taken, requests[0].objects if requests else ())
+        else:
+            self._log.finish("nothing", "no upload could be taken in")
+
+    def _requests(self, uploads: bool) -> list[TrainRequest]:
+        """Which orders this round fills: all that want the window, or else the oldest that names its uploads.
+
+        New uploads come first: a training on named uploads says nothing about them.
+        """
+        pending = orders.pending(self._services.buckets.data)
+        whole = [request for request in pending if not request.objects]
+        return whole if whole or uploads else pending[:1]
 
     def _begin(self) -> list[Receipt]:
         """Count the attempt on everything that waits; what was begun too often without an outcome has failed."""
@@ -140,7 +152,7 @@ class Round:
     def _ingest(self, receipts: list[Receipt]) -> list[Receipt]:
         services = self._services
         with self._log.step("ingest") as detail:
-            done = [steps.ingest(services, r) if r.accepted is None else r for r in receipts]
+            done = [intake.ingest(services, r) if r.accepted is None else r for r in receipts]
             taken = [r for r in done if r.state == "accepted"]
             detail["files"] = {state: sum(r.state == state for r in done) for state in {r.state for r in done}}
             detail["rows"] = sum(r.accepted.rows for r in taken if r.accepted)
@@ -150,10 +162,13 @@ class Round:
     def _train(self, taken: list[Receipt], objects: tuple[str, ...]) -> None:
         services, log = self._services, self._log
         since = services.registry.current()
-        inputs = steps.window(services, objects)
+        inputs = intake.window(services, objects)
         if not inputs:
-            raise TrainingError(f"no accepted upload to train on{' among ' + ', '.join(objects) if objects else ''}")
-        taken = taken + [r for r in inputs if r.state == "recorded"]
+            named = f" among {', '.join(objects)}" if objects else ""
+            raise TrainingError(f"no upload{named} fits the present problem.py")
+        used = {r.id for r in inputs}
+        self._settle([r for r in taken if r.id not in used], "recorded", "taken in; newer uploads fill the window")
+        taken = [r for r in inputs if r.state in ("accepted", "recorded")]
         version = log.run.version = steps.version_id(services, inputs)
         if since.pointer is not None and since.pointer.version == version:
             steps.repair_view(services)
@@ -177,7 +192,7 @@ class Round:
         services, log = self._services, self._log
         manifest = steps.existing(services, version)
         with log.step("train") as detail:
-            rows, duplicates = steps.accepted_rows(services, inputs)
+            rows, duplicates = intake.accepted_rows(services, inputs)
             detail.update(rows=length(rows), duplicates=duplicates)
             if manifest is None:
                 trained = steps.fit(services, rows)
@@ -199,14 +214,15 @@ class Round:
             steps.repair_view(self._services)
         return ""
 
-    def _close(self, receipts: list[Receipt], outcome: str, reason: str, version: str = "") -> None:
+    def _close(self, receipts: list[Receipt], outcome: State, reason: str, version: str = "") -> None:
         """Write the outcome into the receipts, then into the run."""
-        for receipt in receipts:
-            self._services.receipts.advance(
-                receipt, state=outcome, reason=reason, code="", version=version, attempts=0
-            )
+        self._settle(receipts, outcome, reason, version)
         self._log.finish(outcome, reason)
         LOG.info("%s %s: %s", outcome, version, reason)
+
+    def _settle(self, receipts: list[Receipt], state: State, reason: str, version: str = "") -> None:
+        for receipt in receipts:
+            self._services.receipts.advance(receipt, state=state, reason=reason, code="", version=version, attempts=0)
 
     def _still_open(self) -> list[Receipt]:
         mine = set(self._log.run.receipts)
@@ -219,10 +235,6 @@ class Round:
                 self._services.receipts.advance(receipt, attempts=max(0, receipt.attempts - 1))
         except DropfitError as error:
             LOG.warning("the attempts stay counted: %s", error)
-
-    def _done(self, requests: list[TrainRequest]) -> None:
-        for request in requests:
-            orders.done(self._services.buckets.data, request)
 
 
 if __name__ == "__main__":

@@ -246,6 +246,13 @@ class Problem(Contract, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(named))
 
     @property
+    def ingest_sha256(self) -> str:
+        """Hash of all that decides what a file's rows become: accepted rows are good for this problem alone."""
+        names = ("columns", "features", "target", "identity", "time", "nulls")
+        facts = {name: getattr(self, name) for name in names} | {"prepare": source_sha256(self.prepare)}
+        return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()
+
+    @property
     def derive_sha256(self) -> str:
         """Hash of the derive function's source, empty when there is none: training and serving must agree on it."""
         return source_sha256(self.derive)

@@ -60,6 +60,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
         rejected: rows set aside.
         sha256: of the accepted Parquet file.
         size: its bytes.
+        problem_sha256: what the problem made of files then; under another one the upload is read again.
         reasons: reason -> number of rows.
         notes: what was odd but harmless, such as ignored columns.
     """
@@ -68,6 +69,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
     sha256: str
     size: int
+    problem_sha256: str = ""
     reasons: dict[str, int] = {}
     notes: list[str] = []
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from beam_pipelines import steps
+from beam_pipelines import intake, steps
 from dropfit import settings, storage
 from dropfit.contract import load_problem
 from dropfit.encoding import Encoder
@@ -34,7 +34,7 @@ def test_a_thousand_keys_have_one_prediction_through_three_doors(
 ) -> None:
     config = settings.load()
     problem, buckets = load_problem(config.problem), storage.connect(config)
-    services = steps.Services(config, problem, buckets, Receipts(buckets.data), Registry(buckets.models))
+    services = intake.Services(config, problem, buckets, Receipts(buckets.data), Registry(buckets.models))
     served = services.registry.current().pointer
     assert served is not None
     manifest = services.registry.manifest(served.version)
@@ -49,7 +49,7 @@ def test_a_thousand_keys_have_one_prediction_through_three_doors(
     http = np.array([prediction["value"] for prediction in reply["predictions"]])
 
     inputs = [services.receipts.get(i.receipt) for i in manifest.inputs]
-    trained = steps.fit(services, steps.accepted_rows(services, inputs)[0])
+    trained = steps.fit(services, intake.accepted_rows(services, inputs)[0])
     columns = {
         feature.name: np.array(
             [row[feature.name] for row in rows], dtype=object if isinstance(rows[0][feature.name], str) else float

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from beam_pipelines import retrain
-from beam_pipelines.steps import Services
+from beam_pipelines.intake import Services
 from dropfit import storage, version
 from dropfit.contract import load_problem
 from dropfit.receipts import Receipts, UploadedObject

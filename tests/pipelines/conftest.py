@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from beam_pipelines import retrain
-from beam_pipelines.steps import Services
+from beam_pipelines.intake import Services
 from dropfit import storage
 from dropfit.contract import load_problem
 from dropfit.receipts import Receipt, Receipts, UploadedObject
@@ -36,6 +38,11 @@ class House:
 
     def work(self) -> None:
         retrain.work(self.services, "test")
+
+    def change(self, **changes: Any) -> None:
+        """The adopter edits problem.py."""
+        problem = msgspec.structs.replace(self.services.problem, **changes)
+        self.services = msgspec.structs.replace(self.services, problem=problem)
 
     def outcome(self, receipt: Receipt) -> Receipt:
         return self.receipts.get(receipt.id)

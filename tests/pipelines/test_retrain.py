@@ -11,9 +11,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from penguins import FEATURES
 
 from beam_pipelines import steps
 from dropfit import lease, orders, runs
+from dropfit.contract import Number
 from dropfit.warehouse import Warehouse
 
 House = Any
@@ -203,6 +205,62 @@ def test_static_training_records_an_upload_until_somebody_says_so(house: Make, p
     assert [i.object for i in there.registry.manifest(pointer.version).inputs] == ["one.csv"]
     assert [there.outcome(r).state for r in (first, second)] == ["promoted", "recorded"]
     assert not orders.waiting(there.buckets.data)
+
+
+def test_an_order_that_names_uploads_is_not_said_to_have_trained_on_a_new_one(
+    house: Make, penguins: list[Path]
+) -> None:
+    there = house()
+    there.upload("one.csv", penguins[0])
+    there.work()
+    orders.ask(there.buckets.data, ("one.csv",))
+    second = there.upload("two.csv", penguins[1])
+    there.work()
+    outcome = there.outcome(second)
+    assert outcome.state == "promoted"
+    assert {i.object for i in there.registry.manifest(outcome.version).inputs} == {"one.csv", "two.csv"}
+    served = there.registry.manifest(there.registry.current().pointer.version)
+    assert [i.object for i in served.inputs] == ["one.csv"]
+    assert not orders.waiting(there.buckets.data)
+
+
+def test_an_upload_outside_the_training_window_is_recorded(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    there.change(window=1)
+    old, new = there.upload("old.csv", penguins[0]), there.upload("new.csv", penguins[1])
+    there.work()
+    assert (there.outcome(old).state, there.outcome(new).state) == ("recorded", "promoted")
+    assert "window" in there.outcome(old).reason
+    manifest = there.registry.manifest(there.outcome(new).version)
+    assert [i.object for i in manifest.inputs] == ["new.csv"]
+
+
+def test_after_a_change_of_problem_py_earlier_uploads_are_read_again(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    first = there.upload("one.csv", penguins[0])
+    there.work()
+    before = there.outcome(first).accepted
+    fewer = FEATURES[:-1]
+    there.change(features=fewer, key=tuple(feature.name for feature in fewer))
+    second = there.upload("two.csv", penguins[1])
+    there.work()
+    assert there.outcome(second).state == "promoted"
+    manifest = there.registry.manifest(there.outcome(second).version)
+    assert [i.object for i in manifest.inputs] == ["one.csv", "two.csv"]
+    assert there.outcome(first).accepted.sha256 != before.sha256
+
+
+def test_an_earlier_upload_that_no_longer_fits_problem_py_is_left_out(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    there.upload("one.csv", penguins[0])
+    there.work()
+    there.change(columns=(*there.services.problem.columns, Number(name="Wing Span (mm)", missing=True)))
+    wider = pd.read_csv(penguins[1]).assign(**{"Wing Span (mm)": 900})
+    second = there.upload("two.csv", wider.to_csv(index=False).encode())
+    there.work()
+    assert there.outcome(second).state == "promoted"
+    manifest = there.registry.manifest(there.outcome(second).version)
+    assert [i.object for i in manifest.inputs] == ["two.csv"]
 
 
 def test_a_pointer_moved_during_training_is_left_where_it_is(
