@@ -18,7 +18,7 @@ help: ## what there is
 env: .venv/ready ## make .venv with everything in it
 
 .venv/ready: requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dropfit needs Python 3.11 or newer; set PYTHON=python3.x")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Dropfit needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is " + sys.version.split()[0] + ": make ... PYTHON=python3.13")'
 	@echo "Making .venv (the first time takes a minute or two: about 1.5 GB of packages) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
@@ -52,5 +52,6 @@ verify: env ## the longer proofs
 lock: env ## resolve pyproject.toml again into requirements/*.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh requirements/lock.sh
 
-clean: ## forget the environment and the local cloud's state
+clean: ## stop the local cloud, and forget the environment and its state
+	@if test -x $(BIN)/dropfit; then $(BIN)/dropfit down; fi
 	@rm -rf .venv .dropfit

@@ -23,8 +23,11 @@ from beam_pipelines.transforms import Predict, WriteShard
 from dropfit import documents, storage
 from dropfit import settings as config
 from dropfit.errors import ArtifactError, NotFound
-from dropfit.registry import Artifact
+from dropfit.manifest import Artifact
 from dropfit.settings import Settings
+
+RUNNER = "FnApiRunner"
+"""The DirectRunner's own engine. By that name it would first try Prism, and download it."""
 
 
 class Shards(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +84,13 @@ def run(keys: str, settings: Settings, version_id: str, options: Sequence[str] =
         keys: a Parquet file or pattern, gs:// or local, as `tables.features_table` makes it.
         settings: where everything is.
         version_id: the predicting version.
-        options: Beam's pipeline options; the runner among them, DirectRunner by default.
+        options: Beam's pipeline options; the runner among them.
 
     Raises:
         ArtifactError: when the pipeline ended without its manifest, or it is not readable.
     """
     at = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    with beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", *options])) as pipeline:
+    with beam.Pipeline(options=PipelineOptions([f"--runner={RUNNER}", *options])) as pipeline:
         build(pipeline, keys, settings, version_id, at)
     try:
         payload = storage.connect(settings).data.read(f"{folder(version_id)}/manifest.json")

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import io
 import logging
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import msgspec
 
@@ -17,7 +16,7 @@ from dropfit import documents
 from dropfit.contract import Problem
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, BadFile, NotFound
-from dropfit.receipts import Accepted, Receipt, Receipts, upload_order
+from dropfit.receipts import Accepted, Receipt, Receipts, accepted_name, upload_order
 from dropfit.registry import Registry
 from dropfit.settings import Settings
 from dropfit.storage import Bucket, Buckets
@@ -51,7 +50,7 @@ def ingest(services: Services, receipt: Receipt) -> Receipt:
         state = "deleted" if newer is None else "superseded"
         reason = "removed before it was read" if newer is None else f"overwritten by generation {newer.generation}"
         return services.receipts.advance(receipt, state=state, reason=reason, code=state)
-    return services.receipts.advance(receipt, state="accepted", accepted=accepted)
+    return services.receipts.advance(receipt, state="accepted", accepted=accepted, attempts=0)
 
 
 def _take_in(services: Services, receipt: Receipt) -> Accepted:
@@ -66,16 +65,17 @@ def _take_in(services: Services, receipt: Receipt) -> Accepted:
     caps = Caps(max_unpacked_bytes=settings.max_unpacked_bytes, max_bad_share=settings.max_bad_share)
     with (
         tempfile.TemporaryFile() as good,
-        io.StringIO(newline="") as bad,
+        tempfile.TemporaryFile("w+", newline="", encoding="utf-8") as bad,
         services.buckets.landing.open(live.name, live.generation) as stream,
     ):
         found = ingest(services.problem, stream, good, bad, caps)
         good.seek(0)
         digest = hashlib.file_digest(good, "sha256").hexdigest()
         size = good.tell()
-        data.put(receipt.accepted_name, good)
+        data.put(accepted_name(receipt.id, digest), good)
         if found.rejected:
-            data.put(f"quarantine/{receipt.id}/rows.csv", bad.getvalue().encode(), "text/csv")
+            bad.flush()
+            data.put(f"quarantine/{receipt.id}/rows.csv", cast("BinaryIO", bad.buffer), "text/csv")
     return Accepted(
         rows=found.rows,
         rejected=found.rejected,
@@ -92,29 +92,69 @@ def _quarantine_file(data: Bucket, receipt: Receipt, bad: BadFile) -> None:
     data.put(f"quarantine/{receipt.id}/reason.json", documents.encode(document), "application/json")
 
 
-def window(services: Services, objects: Sequence[str] = ()) -> list[Receipt]:
-    """The accepted uploads to train on, in the order of upload.
+class Window(NamedTuple):
+    """What a training uses.
+
+    Attributes:
+        inputs: the uploads, in their order.
+        left_out: uploads that the present problem.py cannot read -> why.
+    """
+
+    inputs: list[Receipt]
+    left_out: dict[str, str]
+
+
+def window(services: Services, objects: Sequence[str] = ()) -> Window:
+    """The accepted uploads to train on.
 
     Of an object uploaded several times the newest accepted generation counts; named objects narrow the window, else
-    the problem's own length does.
+    the problem's own length does. What killed its jobs is used only when it is named.
     """
-    newest = {r.object.name: r for r in services.receipts.all() if r.accepted is not None}
+    usable = [r for r in services.receipts.all() if r.accepted and (objects or r.code != "crashed")]
+    newest = {r.object.name: r for r in usable}
     chosen = [r for r in newest.values() if not objects or r.object.name in objects]
     chosen.sort(key=upload_order)
-    current = [r for r in (_as_of_now(services, r) for r in chosen) if r is not None]
-    return current if objects or not services.problem.window else current[-services.problem.window :]
+    found = Window([], {})
+    for receipt in chosen if objects or not services.problem.window else chosen[-services.problem.window :]:
+        try:
+            found.inputs.append(_as_of_now(services, receipt))
+        except BadFile as bad:
+            found.left_out[receipt.object.name] = bad.reason
+    return found
 
 
-def _as_of_now(services: Services, receipt: Receipt) -> Receipt | None:
-    """The receipt with rows as the present problem.py wants them; None when the upload cannot give them any more."""
-    if receipt.accepted is not None and receipt.accepted.problem_sha256 == services.problem.ingest_sha256:
+def _as_of_now(services: Services, receipt: Receipt) -> Receipt:
+    """The receipt with rows as the present problem.py wants them.
+
+    Raises:
+        BadFile: when the upload cannot give them any more.
+    """
+    now = services.problem.ingest_sha256
+    if receipt.accepted is not None and receipt.accepted.problem_sha256 == now:
         return receipt
+    if receipt.unfit == now:
+        raise BadFile(receipt.reason or "it does not fit the present problem.py", "unfit")
+    LOG.info("%s was taken in under another problem.py: it is read again", receipt.object.name)
     try:
-        LOG.info("%s was taken in under another problem.py: it is read again", receipt.object.name)
         return services.receipts.advance(receipt, accepted=_take_in(services, receipt))
-    except (BadFile, NotFound) as error:
-        LOG.warning("%s is left out: %s", receipt.object.name, error)
-        return None
+    except NotFound:
+        if _same_columns(services, receipt):
+            return receipt
+        bad = BadFile("it left the landing bucket, and the present problem.py wants other columns", "unfit")
+    except BadFile as error:
+        bad = error
+    LOG.warning("%s is left out: %s", receipt.object.name, bad.reason)
+    services.receipts.advance(receipt, unfit=now)
+    raise bad
+
+
+def _same_columns(services: Services, receipt: Receipt) -> bool:
+    """Whether rows accepted earlier have all that the present problem.py keeps."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(pa.BufferReader(services.buckets.data.read(receipt.accepted_name)))
+    return list(schema.names) == list(services.problem.kept)
 
 
 def accepted_rows(services: Services, inputs: Sequence[Receipt]) -> tuple[Columns, int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
-import inspect
 import io
 import platform
 import subprocess
@@ -19,11 +18,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from beam_pipelines.intake import Services
-from dropfit import tables
+from dropfit import __version__, tables
+from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
 from dropfit.errors import NotFound
+from dropfit.manifest import Input, Manifest, Report
 from dropfit.receipts import Receipt
-from dropfit.registry import Input, Manifest, Report
 
 if TYPE_CHECKING:
     from dropfit.contract import Columns
@@ -41,7 +41,8 @@ def version_id(services: Services, inputs: Sequence[Receipt]) -> str:
     facts = {
         "problem": services.settings.problem,
         "contract": problem.contract,
-        "code": [problem.derive_sha256, inspect.getsource(problem.estimator), problem.seed, problem.gate],
+        "ingest": problem.ingest_sha256,
+        "code": [__version__, problem.derive_sha256, source_sha256(problem.estimator), problem.seed, problem.gate],
         "inputs": [(r.id, r.accepted.sha256 if r.accepted else "") for r in inputs],
         "libraries": libraries(),
     }
@@ -81,7 +82,7 @@ def publish(
 
     problem = services.problem
     payload = export.to_onnx(trained.estimator, len(problem.inputs))
-    parity = export.check(trained.estimator, payload, trained.sample, trained.width)
+    parity = export.check(trained.estimator, payload, trained.sample, trained.width, problem.may_be_missing)
     add = services.registry.add_artifact
     manifest = Manifest(
         version=version,

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from dropfit import storage, tables, version
 from dropfit.contract import load_problem
 from dropfit.ingest import from_table
-from dropfit.registry import Artifact, Registry
+from dropfit.manifest import Artifact
+from dropfit.registry import Registry
 from dropfit.settings import Settings
 
 

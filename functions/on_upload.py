@@ -14,7 +14,7 @@ from cloudevents.http import CloudEvent
 from werkzeug.exceptions import Forbidden, ServiceUnavailable
 
 from dropfit import lease, settings, storage
-from dropfit.errors import BadRequest, Unavailable
+from dropfit.errors import BadRequest, Refused, Unavailable
 from dropfit.events import uploaded_object
 from dropfit.launch import Launcher, launcher
 from dropfit.receipts import Receipts
@@ -40,5 +40,6 @@ def on_upload(event: CloudEvent) -> None:
             start.launch()
     except BadRequest as refused:
         raise Forbidden(refused.detail) from refused
-    except Unavailable as fault:
+    except (Unavailable, Refused) as fault:
+        # Rights may be mended while Eventarc still tries.
         raise ServiceUnavailable(str(fault)) from fault

@@ -19,16 +19,16 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from dropfit import display, settings
-from dropfit.errors import DropfitError, Unavailable
+from dropfit.errors import DropfitError, LocalCloudError, Unavailable
 from dropfit.follow import Follower, Moment
+from dropfit.text import plain
 
 from . import flights
-from .cloud import LocalCloud
+from .cloud import LocalCloud, stop
 
 INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
 PATIENCE = 240.0
@@ -54,7 +54,7 @@ class Story:
     def tell(self, seconds: float | None, what: str, detail: str = "") -> None:
         """One thing has happened; seconds are how long it took."""
         took = f"{seconds:6.2f} s" if seconds is not None else " " * 8
-        self._console.print(f"  [dim]{took}[/]  {escape(what):<16} {escape(detail)}")
+        self._console.print(f"  [dim]{took}[/]  {plain(what):<16} {plain(detail)}")
         self._progress.advance(self._bar)
 
     def keep(self, upload: str, step: str, seconds: float) -> None:
@@ -152,7 +152,7 @@ def play(home: Path, console: Console) -> None:
         DropfitError: when one of them fails.
     """
     begun = time.monotonic()
-    shutil.rmtree(home, ignore_errors=True)
+    _empty(home)
     with _progress(console) as progress:
         story = Story(console, progress)
         story.chapter("A cloud on this machine")
@@ -172,7 +172,7 @@ def play(home: Path, console: Console) -> None:
     console.print(display.side_by_side(before, after))
     console.print(_times(story.seconds))
     console.print(f"[green]Done in {time.monotonic() - begun:.1f} s; all that was started is stopped.[/]")
-    console.print(f"The logs are in {escape(str(home / 'logs'))}. Your turn: `make up`, then `dropfit upload FILE`.")
+    console.print(f"The logs are in {plain(str(home / 'logs'))}. Your turn: `make up`, then `dropfit upload FILE`.")
 
 
 def _progress(console: Console) -> Progress:
@@ -194,6 +194,20 @@ def _clean(environ: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environ.items() if not k.startswith(("DROPFIT_", "GOOGLE_", "BIGQUERY_", "STORAGE_"))}
 
 
+def _empty(home: Path) -> None:
+    """Remove what the last demo left, and nothing that is not a demo's.
+
+    Raises:
+        LocalCloudError: when the folder is somebody else's.
+    """
+    if not home.exists():
+        return
+    if not (home / "state.json").exists():
+        raise LocalCloudError(f"{home} is no folder of a demo, and would be emptied: move it, or set DROPFIT_HOME")
+    stop(home)
+    shutil.rmtree(home)
+
+
 def _import_clients() -> None:
     """Google's clients take a second to import: done while the services start."""
     import dropfit.storage
@@ -204,7 +218,8 @@ def main() -> int:
     """Play it; 0 when all of it worked, 1 when something failed, 130 when interrupted."""
     home = settings.home() / "demo"
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         play(home, console)
     except KeyboardInterrupt:
@@ -212,7 +227,7 @@ def main() -> int:
         return 130
     except Exception as error:  # whatever it is, say which log to read
         why = str(error) if isinstance(error, DropfitError) else f"{type(error).__name__}: {error}"
-        console.print(f"\n[bold red]The demo failed:[/] {escape(why)}")
+        console.print(f"\n[bold red]The demo failed:[/] {plain(why)}")
         console.print(_logs(home))
         return 1
     return 0

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from . import settings as config
-from .errors import BadRequest, DropfitError, NotFound
+from .errors import ArtifactError, BadRequest, DropfitError, NotFound
+from .text import plain
 
 if TYPE_CHECKING:
     from .follow import Moment
@@ -49,12 +49,12 @@ def main() -> None:
     try:
         app()
     except BadRequest as error:
-        err.print(f"[red]refused:[/] {escape(error.detail)}")
+        err.print(f"[red]refused:[/] {plain(error.detail)}")
         for where, why in error.fields.items():
-            err.print(f"  {escape(where)}: {escape(why)}")
+            err.print(f"  {plain(where)}: {plain(why)}")
         sys.exit(1)
     except DropfitError as error:
-        err.print(f"[red]not done:[/] {escape(str(error))}")
+        err.print(f"[red]not done:[/] {plain(str(error))}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -96,7 +96,10 @@ def status(as_json: AsJson = False, most: Annotated[int, typer.Option("--uploads
         _, buckets = _connect()
         from .registry import Registry
 
-        found["served"] = overview.served(Registry(buckets.models))
+        try:
+            found["served"] = overview.served(Registry(buckets.models))
+        except (ArtifactError, NotFound) as error:  # the rest is wanted all the more
+            found["trouble"] = str(error)
         found["uploads"] = overview.uploads(buckets, most)
     if local:
         from localcloud import cloud
@@ -105,7 +108,9 @@ def status(as_json: AsJson = False, most: Annotated[int, typer.Option("--uploads
     if as_json:
         _print_json(found)
         return
-    _show_status(local, found, running)
+    from . import display
+
+    out.print(display.status(local, found, running))
 
 
 @app.command(rich_help_panel="Data and models")
@@ -129,7 +134,7 @@ def upload(
             stored = buckets.landing.put(name or file.name, stream)
         uploaded = UploadedObject(stored.bucket, stored.name, stored.generation)
         ids.append(uploaded.id)
-        out.print(f"uploaded {escape(buckets.landing.uri(stored.name))} ({stored.size:,} bytes)")
+        out.print(f"uploaded {plain(buckets.landing.uri(stored.name))} ({stored.size:,} bytes)")
     if not wait:
         out.print("`dropfit status` says what becomes of it; with --wait this command does.")
         return
@@ -153,7 +158,7 @@ def train(
     follower = _follower(buckets)
     request = orders.ask(buckets.data, tuple(objects or ()))
     if lease.read(buckets.data)[0] is None:
-        out.print(f"training launched: {escape(launcher(settings).launch())}")
+        out.print(f"training launched: {plain(launcher(settings).launch())}")
     else:
         out.print("a job is at work; it will train once more when it is done")
     if wait:
@@ -205,7 +210,7 @@ def logs(
         out.print(display.logs(log.files(folder)))
         return
     found, text = log.tail(folder, name, lines)
-    err.print(f"[dim]{escape(str(found.path))}[/]")
+    err.print(f"[dim]{plain(str(found.path))}[/]")
     out.print("\n".join(text), markup=False)
 
 
@@ -223,21 +228,6 @@ def _local_processes() -> list[Any]:
     from localcloud import cloud
 
     return cloud.status(config.home())
-
-
-def _show_status(local: list[Any], found: dict[str, Any], running: bool) -> None:
-    from . import display
-
-    if local:
-        out.print(display.processes(local))
-    if not running:
-        out.print("The local cloud is not running: `dropfit up` starts it, and all it stored is still there.")
-        return
-    out.print(display.served(found["served"]))
-    out.print(display.uploads(found["uploads"]))
-    events = found.get("events")
-    if events and (events["pending"] or events["dead"]):
-        out.print(f"{events['pending']} upload events wait for delivery, {events['dead']} were given up.")
 
 
 def _where(home: Path) -> None:
@@ -261,7 +251,7 @@ def _tell_until_done(moments: Iterable[Moment]) -> None:
     with err.status("waiting ..."):
         for moment in moments:
             what, detail = display.told(moment)
-            out.print(f"[dim]{moment.seconds:7.2f} s[/]  {escape(what)}  {escape(detail)}")
+            out.print(f"[dim]{moment.seconds:7.2f} s[/]  {plain(what)}  {plain(detail)}")
             bad |= moment.what == "outcome" and moment.detail["state"] not in GOOD
             bad |= moment.what == "finished" and moment.detail["outcome"] == "failed"
     if bad:

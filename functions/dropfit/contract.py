@@ -11,137 +11,59 @@ missing, categories are object arrays of str with None for missing, timestamps a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from .errors import ContractError
+from .kinds import (
+    METRICS,
+    Category,
+    Column,
+    Feature,
+    Gate,
+    Label,
+    Number,
+    Policy,
+    Probability,
+    Quantity,
+    Target,
+    Timestamp,
+)
+
+__all__ = [
+    "METRICS",
+    "Category",
+    "Column",
+    "Columns",
+    "Contract",
+    "Feature",
+    "Gate",
+    "Label",
+    "Number",
+    "Policy",
+    "Probability",
+    "Problem",
+    "Quantity",
+    "Target",
+    "Timestamp",
+    "describe",
+    "load_problem",
+    "source_sha256",
+]
 
 Columns = Mapping[str, np.ndarray[Any, Any]]
 """A row batch: column name -> array of shape (rows,)."""
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
 RESERVED = frozenset({"prediction", "probabilities", "policy", "model_version", "predicted_at"})
-
-
-class Number(msgspec.Struct, frozen=True, kw_only=True, tag="number", omit_defaults=True):
-    """A numeric column.
-
-    Attributes:
-        name: column name in files, requests and the table.
-        minimum: smallest value allowed, inclusive.
-        maximum: largest value allowed, inclusive.
-        integer: whole numbers only.
-        missing: whether a row or a request may leave it out.
-        given_by: the features that determine it. What the accepted data say is pinned in the version, and a request
-            that leaves it out is completed from there (a route's distance, say).
-        description: one line for the API document and the model card.
-    """
-
-    name: str
-    minimum: float | None = None
-    maximum: float | None = None
-    integer: bool = False
-    missing: bool = False
-    given_by: tuple[str, ...] = ()
-    description: str = ""
-
-
-class Category(msgspec.Struct, frozen=True, kw_only=True, tag="category", omit_defaults=True):
-    """A column of names.
-
-    Attributes:
-        name: column name in files, requests and the table.
-        values: the closed set of allowed values; empty means any.
-        max_length: longest value allowed, in characters.
-        missing: whether a row or a request may leave it out.
-        description: one line for the API document and the model card.
-    """
-
-    name: str
-    values: tuple[str, ...] = ()
-    max_length: int = 128
-    missing: bool = False
-    description: str = ""
-
-
-class Timestamp(msgspec.Struct, frozen=True, kw_only=True, tag="timestamp", omit_defaults=True):
-    """A date or time of a file, ISO 8601; not a feature: derive numbers from it in `prepare`."""
-
-    name: str
-    missing: bool = False
-    description: str = ""
-
-
-Feature = Number | Category
-Column = Number | Category | Timestamp
-
-
-class Probability(msgspec.Struct, frozen=True, kw_only=True, tag="probability"):
-    """The target is 0 or 1, and the prediction is the probability of 1."""
-
-    name: str
-
-
-class Label(msgspec.Struct, frozen=True, kw_only=True, tag="label"):
-    """The target is one of some names, and the prediction is the most probable name."""
-
-    name: str
-    values: tuple[str, ...]
-
-
-class Quantity(msgspec.Struct, frozen=True, kw_only=True, tag="quantity"):
-    """The target is a number, and so is the prediction."""
-
-    name: str
-
-
-Target = Probability | Label | Quantity
-METRICS: dict[type, tuple[str, ...]] = {
-    Probability: ("log_loss", "brier"),
-    Label: ("log_loss",),
-    Quantity: ("rmse", "mae"),
-}
-"""What a gate can decide by, the usual metric first; smaller is better."""
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What may be served, whatever the model says (numbers and probabilities only).
-
-    Attributes:
-        minimum: smaller predictions are raised to it, and the reply says `minimum`.
-        maximum: larger predictions are lowered to it, and the reply says `maximum`.
-        digits: predictions are rounded to so many decimals.
-    """
-
-    minimum: float | None = None
-    maximum: float | None = None
-    digits: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse bounds that nothing can keep."""
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ContractError(f"policy: minimum {self.minimum:g} is above maximum {self.maximum:g}")
-
-
-class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """When a challenger may be served.
-
-    Attributes:
-        metric: what decides, smaller is better; the default depends on the target: log_loss, or rmse for a quantity.
-        minimum_rows: fewer training or holdout rows than this cannot carry a model.
-        holdout_share: the newest share of the time blocks (0 to 1) that is held out to judge.
-    """
-
-    metric: Literal["", "log_loss", "brier", "rmse", "mae"] = ""
-    minimum_rows: int = 100
-    holdout_share: float = 0.2
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,17 +89,33 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself, naming the columns."""
-        names = [f.name for f in self.inputs]
-        bad = [n for n in [*names, self.target.name] if not NAME.match(n) or n in RESERVED]
+        names = [*(f.name for f in self.inputs), self.target.name]
+        bad = [n for n in names if not NAME.match(n) or n.lower() in RESERVED]
         if bad:
             raise ContractError(f"{self.name}: not usable as column names: {', '.join(bad)}")
-        if len({*names, self.target.name}) != len(names) + 1:
-            raise ContractError(f"{self.name}: a column is named twice: {', '.join([*names, self.target.name])}")
-        requested = {f.name for f in self.features}
-        pinned = {name for f in self.features if isinstance(f, Number) for name in f.given_by}
-        unknown = (set(self.key) | pinned) - requested
+        # BigQuery does not tell Leaf from leaf.
+        if len({n.lower() for n in names}) != len(names):
+            raise ContractError(f"{self.name}: a column is named twice: {', '.join(names)}")
+        unknown = set(self.key) - {f.name for f in self.features}
         if unknown or not self.key:
-            raise ContractError(f"{self.name}: key and given_by must name features; {sorted(unknown)} are none")
+            raise ContractError(f"{self.name}: the key must name features; {sorted(unknown)} are none")
+        loose = [f.name for f in self.features if f.name not in self.key and not self._given(f)]
+        if loose:
+            raise ContractError(
+                f"{self.name}: {', '.join(loose)} must be in the key, or be given_by columns of the key: else a row "
+                "of the table would say something else than a request"
+            )
+
+    def _given(self, feature: Feature) -> bool:
+        by = feature.given_by if isinstance(feature, Number) else ()
+        return bool(by) and set(by) <= set(self.key)
+
+    @property
+    def may_be_missing(self) -> tuple[int, ...]:
+        """Positions of the inputs that can be NaN: left out, never seen, or derived from such a one."""
+        gaps = [isinstance(f, Category) or f.missing or bool(f.given_by) for f in self.features]
+        gaps += [any(gaps)] * len(self.derived)
+        return tuple(position for position, gap in enumerate(gaps) if gap)
 
     @property
     def inputs(self) -> tuple[Feature, ...]:
@@ -228,11 +166,24 @@ class Problem(Contract, frozen=True, kw_only=True):
             raise ContractError(f"{self.name}: the gate can decide by {', '.join(measured)}, not {self.gate.metric}")
         if bool(self.derived) != (self.derive is not None):
             raise ContractError(f"{self.name}: derived features and derive belong together")
+        if self.window < 0:
+            raise ContractError(f"{self.name}: window is a number of uploads, or 0 for all")
+        for function in (self.prepare, self.derive, self.estimator):
+            source_sha256(function)  # now, and remembered: the file may be edited while this process goes on
         if self.prepare is None:
-            held = {c.name for c in self.columns}
-            missing = [n for n in self.kept if n not in held]
-            if missing:
-                raise ContractError(f"{self.name}: no column or prepare gives {', '.join(missing)}")
+            self._check_columns()
+
+    def _check_columns(self) -> None:
+        """Without prepare the file's columns are the features, target, identity and time."""
+        held = {c.name: c for c in self.columns}
+        missing = [n for n in self.kept if n not in held]
+        if missing:
+            raise ContractError(f"{self.name}: no column or prepare gives {', '.join(missing)}")
+        wanted = {f.name: type(f) for f in self.features}
+        wanted[self.target.name] = Category if isinstance(self.target, Label) else Number
+        other = [n for n, kind in wanted.items() if not isinstance(held[n], kind)]
+        if other:
+            raise ContractError(f"{self.name}: columns are of another kind than what they feed: {', '.join(other)}")
 
     @property
     def contract(self) -> Contract:
@@ -258,9 +209,22 @@ class Problem(Contract, frozen=True, kw_only=True):
         return source_sha256(self.derive)
 
 
+@functools.cache
 def source_sha256(function: Callable[..., Any] | None) -> str:
-    """SHA-256 of a function's source text, empty for None."""
-    return hashlib.sha256(inspect.getsource(function).encode()).hexdigest() if function else ""
+    """SHA-256 of a function's source text as it was when first asked, empty for None.
+
+    Raises:
+        ContractError: when it has no source, such as a functools.partial.
+    """
+    try:
+        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest() if function else ""
+    except (OSError, TypeError) as error:
+        raise ContractError(f"{function!r} must be a function written in a file: {error}") from error
+
+
+def describe(error: BaseException) -> str:
+    """An exception of the adopter's code in one line."""
+    return f"{type(error).__name__}: {error}"
 
 
 def load_problem(reference: str) -> Problem:
@@ -272,8 +236,10 @@ def load_problem(reference: str) -> Problem:
     module_name, _, attribute = reference.partition(":")
     try:
         problem = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ContractError(f"DROPFIT_PROBLEM={reference!r} names no problem: {error}") from error
+    except ContractError as error:
+        raise ContractError(f"DROPFIT_PROBLEM={reference!r}: {error}") from error
+    except Exception as error:  # the adopter's file may raise anything
+        raise ContractError(f"DROPFIT_PROBLEM={reference!r} names no problem: {describe(error)}") from error
     if not isinstance(problem, Problem):
         raise ContractError(f"DROPFIT_PROBLEM={reference!r} is a {type(problem).__name__}, not a Problem")
     return problem

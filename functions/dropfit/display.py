@@ -11,13 +11,13 @@ from typing import Any
 
 from rich import box
 from rich.console import Group
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
 from .follow import Moment
 from .logs import LogFile
 from .settings import Settings
+from .text import plain
 
 STATES = {
     "promoted": "green",
@@ -45,7 +45,7 @@ def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
 
 def coloured(state: str) -> str:
     """A state in its colour."""
-    return f"[{STATES[state]}]{state}[/]" if state in STATES else escape(state)
+    return f"[{STATES[state]}]{state}[/]" if state in STATES else plain(state)
 
 
 def when(moment: str) -> str:
@@ -64,7 +64,7 @@ def processes(found: Sequence[Any]) -> Table:
     for p in found:
         state = coloured(p.state) + (f" (exit code {p.exit_code})" if p.exit_code is not None else "")
         address = f"http://127.0.0.1:{p.port}" if p.port else ""
-        table.add_row(p.name, state, str(p.pid or ""), address, escape(p.log))
+        table.add_row(p.name, state, str(p.pid or ""), address, plain(p.log))
     return table
 
 
@@ -85,6 +85,27 @@ def served(found: Mapping[str, Any] | None) -> Table:
     return table
 
 
+def status(local: Sequence[Any], found: Mapping[str, Any], running: bool) -> Group:
+    """All that `dropfit status` tells.
+
+    Args:
+        local: the local cloud's processes; empty elsewhere.
+        found: served, uploads, and where they were found events and trouble.
+        running: whether there is anything to ask.
+    """
+    parts: list[Any] = [processes(local)] if local else []
+    if not running:
+        stopped = "The local cloud is not running: `dropfit up` starts it, and all it stored is still there."
+        return Group(*parts, stopped)
+    trouble = found.get("trouble")
+    parts.append(f"[red]What is served cannot be told:[/] {plain(trouble)}" if trouble else served(found["served"]))
+    parts.append(uploads(found["uploads"]))
+    events = found.get("events")
+    if events and (events["pending"] or events["dead"]):
+        parts.append(f"{events['pending']} upload events wait for delivery, {events['dead']} were given up.")
+    return Group(*parts)
+
+
 def uploads(found: Sequence[Mapping[str, Any]]) -> Group:
     """The newest uploads and what became of them; below them, why not."""
     columns = ("upload", "received", "outcome", "rows", "quarantined", "version")
@@ -92,19 +113,19 @@ def uploads(found: Sequence[Mapping[str, Any]]) -> Group:
     for u in found:
         rows = "" if u["rows"] is None else f"{u['rows']:,}"
         aside = "" if u["rejected"] is None else f"{u['rejected']:,}"
-        table.add_row(escape(u["name"]), when(u["received_at"]), coloured(u["state"]), rows, aside, u["version"])
+        table.add_row(plain(u["name"]), when(u["received_at"]), coloured(u["state"]), rows, aside, u["version"])
     if not found:
         table.add_row("none yet", *[""] * 5)
     return Group(table, *(Padding(why, (0, 0, 0, 1)) for u in found for why in _why(u)))
 
 
 def _why(upload: Mapping[str, Any]) -> Iterator[str]:
-    name = f"[bold]{escape(upload['name'])}[/]"
+    name = f"[bold]{plain(upload['name'])}[/]"
     if upload["reason"] and upload["state"] != "promoted":
-        yield f"{name} {coloured(upload['state'])}: {escape(upload['reason'])}"
+        yield f"{name} {coloured(upload['state'])}: {plain(upload['reason'])}"
     if upload["reasons"]:
         counts = "; ".join(f"{reason} ({count:,})" for reason, count in list(upload["reasons"].items())[:3])
-        yield f"{name} rows quarantined: {escape(counts)}"
+        yield f"{name} rows quarantined: {plain(counts)}"
 
 
 def versions(found: Sequence[Mapping[str, Any]]) -> Table:
@@ -146,7 +167,7 @@ def whereabouts(settings: Settings, home: Path) -> Table:
     table.show_header = False
     table.add_row("predict", f"POST {settings.predict_url}/predict")
     table.add_row("upload to", f"gs://{settings.landing_bucket}, or: dropfit upload FILE")
-    table.add_row("any program", f"set -a; . {escape(shlex.quote(str(home / 'env')))}; set +a")
+    table.add_row("any program", f"set -a; . {plain(shlex.quote(str(home / 'env')))}; set +a")
     table.add_row("look", "dropfit status, dropfit logs")
     table.add_row("stop", "dropfit down")
     return table

@@ -5,7 +5,7 @@ DropfitError
 ├── SettingsError             a setting is missing or malformed: fix the environment
 ├── ContractError             problem.py contradicts itself: fix problem.py
 ├── BadFile                   an uploaded file cannot be used: it is quarantined with this reason
-├── BadRequest                a prediction request breaks the contract: every field is listed
+├── BadRequest                a request, an event or an argument is not what it must be: every field is listed
 ├── TrainingError             the data cannot carry a model: the upload is kept, nothing is served
 │   └── ExportError           the fitted model has no faithful ONNX form
 ├── ArtifactError             a stored version is broken or not ours: refused before it is parsed
@@ -13,6 +13,7 @@ DropfitError
 ├── Conflict                  somebody else wrote first: a compare-and-swap lost
 ├── LeaseLost                 this job is no longer the one that may train
 ├── Unavailable               storage, BigQuery or a function did not answer: try again later
+├── Refused                   storage or BigQuery will not do it, however often asked: rights, or our own fault
 └── LocalCloudError           the local cloud could not start, or is not running
 
 Google's exceptions become these at the edge (storage.py, warehouse.py, rest.py) by `raise ... from`.
@@ -50,7 +51,7 @@ class BadFile(DropfitError):
 
 
 class BadRequest(DropfitError):
-    """A prediction request breaks the contract.
+    """A request, an event or an argument is not what it must be.
 
     Args:
         detail: one sentence.
@@ -93,5 +94,21 @@ class Unavailable(DropfitError):
     """A service did not answer within its deadline."""
 
 
+class Refused(DropfitError):
+    """A service refuses for good."""
+
+
 class LocalCloudError(DropfitError):
     """The local cloud could not start, or is not running."""
+
+
+def of_google(what: str, error: Exception) -> DropfitError:
+    """Ours for one of Google's: a 4xx will be refused again, all else may pass.
+
+    Args:
+        what: which object or table.
+        error: from google.api_core, google.auth or their transport.
+    """
+    code = getattr(error, "code", None)
+    final = isinstance(code, int) and 400 <= code < 500 and code not in (408, 429)
+    return (Refused if final else Unavailable)(f"{what}: {error}")

@@ -38,6 +38,12 @@ def uploaded_object(attributes: Mapping[str, Any], data: Any, landing: str) -> U
     if not isinstance(data, Mapping) or data.get("bucket") != landing:
         raise BadRequest("the object is not in the landing bucket", {"data.bucket": "unexpected"}, 403)
     name, generation = data.get("name"), str(data.get("generation", ""))
-    if not isinstance(name, str) or not name or not generation.isascii() or not generation.isdigit():
+    if (
+        not isinstance(name, str)
+        or not name
+        or not generation.isascii()
+        or not generation.isdigit()
+        or len(generation) > 19
+    ):
         raise BadRequest("the payload names no object generation", {"data": "unexpected"}, 403)
     return UploadedObject(landing, name, int(generation))

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .errors import ExportError
-from .registry import Parity
+from .manifest import Parity
 from .runtime import OnnxModel
 from .training import raw_output
 
@@ -38,19 +39,22 @@ def to_onnx(estimator: Any, inputs: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def check(estimator: Any, payload: bytes, sample: np.ndarray[Any, Any], classes: int) -> Parity:
-    """Compare estimator and export on the sample, and on the sample with gaps in each column.
+def check(
+    estimator: Any, payload: bytes, sample: np.ndarray[Any, Any], classes: int, gappy: Sequence[int] = ()
+) -> Parity:
+    """Compare estimator and export on the sample, and on the sample with gaps in each column that can have some.
 
     Args:
         estimator: fitted.
         payload: its ONNX form.
         sample: float32, shape (rows, inputs).
         classes: number of classes; 0 for a quantity.
+        gappy: positions of the columns that a request may leave missing, or fill with something never seen.
 
     Raises:
-        ExportError: when more than ACCEPTED of the rows differ.
+        ExportError: when more than ACCEPTED of the rows differ, or the estimator takes no gap where there can be one.
     """
-    probe = np.vstack([sample, *gaps(estimator, sample)])
+    probe = np.vstack([sample, *gaps(estimator, sample, gappy)])
     ours = aligned(estimator, OnnxModel(payload)(probe), classes)
     theirs = raw_output(estimator, probe, classes)
     apart = np.abs(ours - theirs)
@@ -65,17 +69,23 @@ def check(estimator: Any, payload: bytes, sample: np.ndarray[Any, Any], classes:
     return parity
 
 
-def gaps(estimator: Any, sample: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
-    """Some sample rows with one column missing each, when the estimator takes missing values at all."""
-    some = sample[:200]
+def gaps(estimator: Any, sample: np.ndarray[Any, Any], gappy: Sequence[int]) -> list[np.ndarray[Any, Any]]:
+    """Some sample rows with one column missing each.
+
+    Raises:
+        ExportError: when the estimator refuses them, as it would refuse such a request.
+    """
     holed = []
-    for column in range(sample.shape[1]):
-        rows = some.copy()
+    for column in gappy:
+        rows = sample[:200].copy()
         rows[:, column] = np.nan
         try:
             estimator.predict(rows[:1])
-        except ValueError:
-            continue
+        except ValueError as error:
+            raise ExportError(
+                f"{type(estimator).__name__} takes no missing values, and input {column + 1} can be missing or never "
+                "seen before: put an imputer before it, in a pipeline"
+            ) from error
         holed.append(rows)
     return holed
 

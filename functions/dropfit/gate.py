@@ -7,7 +7,7 @@ import datetime as dt
 
 from . import metrics
 from .contract import Problem
-from .registry import Manifest, Report
+from .manifest import Manifest, Report
 
 
 def judge(problem: Problem, manifest: Manifest) -> Report:

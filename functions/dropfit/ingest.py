@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import collections
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, TextIO
 
 import msgspec
@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import cells
-from .contract import Category, Columns, Number, Probability, Problem, Quantity
+from .contract import Category, Columns, Number, Probability, Problem, Quantity, describe
 from .encoding import length, take
 from .errors import BadFile
 from .reading import Batch, Rejected, read
 
 Array = np.ndarray[Any, Any]
 MAX_REJECTED_KEPT = 100_000
+NAMED = 30
 MARKS = ("dropfit_row", "dropfit_column", "dropfit_reason", "dropfit_text")
 
 
@@ -75,20 +76,29 @@ def ingest(problem: Problem, stream: BinaryIO, accepted: BinaryIO, rejected: Tex
     writer: pq.ParquetWriter | None = None
     for batch in read(stream, needed, caps.max_unpacked_bytes):
         good, bad = part(problem, batch)
+        notes = notes or _notes(batch.ignored)
         for row in bad:
             reasons[f"{row.column}: {row.reason}" if row.column else row.reason] += 1
             if reasons.total() <= MAX_REJECTED_KEPT:
                 texts = (row.values.get(name, "") for name in needed)
                 sheet.writerow([*texts, row.row, row.column, row.reason, row.values.get("", "")])
+        if not length(good):
+            continue
         table = to_table(problem, good)
         writer = writer or pq.ParquetWriter(accepted, table.schema, compression="zstd")
         writer.write_table(table)
         rows += table.num_rows
-        notes = notes or ([f"columns ignored: {', '.join(batch.ignored)}"] if batch.ignored else [])
     if writer is not None:
         writer.close()
     _judge(rows, reasons, caps)
     return Ingested(rows, reasons.total(), dict(reasons.most_common(100)), notes)
+
+
+def _notes(ignored: Sequence[str]) -> list[str]:
+    if not ignored:
+        return []
+    more = f" and {len(ignored) - NAMED:,} more" if len(ignored) > NAMED else ""
+    return [f"columns ignored: {', '.join(name[:64] for name in ignored[:NAMED])}{more}"]
 
 
 def _judge(rows: int, reasons: collections.Counter[str], caps: Caps) -> None:
@@ -105,6 +115,8 @@ def part(problem: Problem, batch: Batch) -> tuple[Columns, list[Rejected]]:
     marks = cells.Marks(len(batch.rows))
     typed = {c.name: cells.typed(c, batch.columns[c.name], problem.nulls, marks) for c in problem.columns}
     kept = np.flatnonzero(marks.good)
+    if not len(kept):  # prepare need not cope with nothing
+        return {}, batch.broken + _rejected(batch, marks)
     prepared: dict[str, Array] = take(typed, kept)
     if problem.prepare is not None:
         prepared.update(_prepare(problem, prepared))
@@ -116,11 +128,13 @@ def part(problem: Problem, batch: Batch) -> tuple[Columns, list[Rejected]]:
     _target(problem, prepared, again)
     for position in np.flatnonzero(~again.good):
         marks.merge(int(kept[position]), again.at(int(position)))
-    bad = [
-        Rejected(int(batch.rows[i]), *marks.at(int(i)), _as_read(batch, int(i))) for i in np.flatnonzero(~marks.good)
-    ]
     good = take({name: prepared[name] for name in problem.kept}, np.flatnonzero(again.good))
-    return good, batch.broken + bad
+    return good, batch.broken + _rejected(batch, marks)
+
+
+def _rejected(batch: Batch, marks: cells.Marks) -> list[Rejected]:
+    rows = np.flatnonzero(~marks.good)
+    return [Rejected(int(batch.rows[i]), *marks.at(int(i)), _as_read(batch, int(i))) for i in rows]
 
 
 def _prepare(problem: Problem, columns: Columns) -> Columns:
@@ -129,8 +143,8 @@ def _prepare(problem: Problem, columns: Columns) -> Columns:
         made = {name: _column(problem, name, values) for name, values in problem.prepare(columns).items()}
         lost = [n for n in problem.kept if n not in made and n not in columns]
         short = [n for n, values in made.items() if len(values) != length(columns)]
-    except Exception as error:  # the adopter's code may raise anything; the file waits for its correction
-        raise BadFile(f"problem.py's prepare raised {type(error).__name__}: {error}", "prepare") from error
+    except Exception as error:  # the adopter's code may raise anything
+        raise BadFile(f"problem.py's prepare raised {describe(error)}", "prepare") from error
     if lost or short:
         raise BadFile(f"problem.py's prepare gave no (whole) column {', '.join(lost + short)}", "prepare")
     return made
@@ -143,6 +157,10 @@ def _column(problem: Problem, name: str, values: Any) -> Array:
         array = array.astype(np.float64)
     elif array.dtype.kind == "U":
         array = array.astype(object)
+    if array.dtype.kind == "O":  # pandas writes NaN for a missing text
+        array = np.array([None if v is None or v != v else v for v in array.tolist()], dtype=object)
+        if not all(v is None or isinstance(v, str) for v in array):
+            raise TypeError(f"{name} holds something else than text")
     kinds = {f.name: "f" if isinstance(f, Number) else "O" for f in problem.features}
     if array.dtype.kind not in kinds.get(name, "fOM"):
         raise TypeError(f"{name} is an array of {array.dtype}")

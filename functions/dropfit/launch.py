@@ -56,7 +56,7 @@ class ProcessLauncher:
         try:
             with log.open("ab") as output:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", JOB],
+                    [sys.executable, "-P", "-m", JOB],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

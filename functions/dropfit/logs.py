@@ -71,7 +71,7 @@ def entries(settings: Settings, name: str, lines: int, session: Any = None) -> l
         "resourceNames": [f"projects/{settings.project}"],
         "filter": _filter(settings, name),
         "orderBy": "timestamp desc",
-        "pageSize": lines,
+        "pageSize": min(lines, 1000),  # the API takes no more
     }
     found = Api(SCOPE, session).post(ENTRIES, body).get("entries", [])
     return [_line(entry) for entry in reversed(found)]

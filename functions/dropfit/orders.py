@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import secrets
 
 import msgspec
 
 from . import documents
+from .errors import ArtifactError
 from .storage import Bucket
 
 PREFIX = "requests/"
+LOG = logging.getLogger(__name__)
 
 
 class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,11 +24,13 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         id: its name.
         asked_at: when.
         objects: train on these uploads (object names) alone; empty means the problem's window.
+        attempts: how many jobs have begun to fill it.
     """
 
     id: str
     asked_at: dt.datetime
     objects: tuple[str, ...] = ()
+    attempts: int = 0
 
 
 def ask(bucket: Bucket, objects: tuple[str, ...]) -> TrainRequest:
@@ -47,12 +52,24 @@ def is_waiting(bucket: Bucket, request: TrainRequest) -> bool:
 
 
 def pending(bucket: Bucket) -> list[TrainRequest]:
-    """The requests, oldest first.
+    """The requests, oldest first. One that is not readable is put aside."""
+    found = []
+    for stored in list(bucket.list(PREFIX)):
+        payload = bucket.read(stored.name)
+        try:
+            found.append(documents.decode(payload, TrainRequest))
+        except ArtifactError as error:
+            LOG.error("%s is put into quarantine: %s", stored.name, error)
+            bucket.put(f"quarantine/{stored.name}", payload)
+            bucket.delete(stored.name)
+    return found
 
-    Raises:
-        ArtifactError: when one is not readable.
-    """
-    return [documents.decode(bucket.read(s.name), TrainRequest) for s in bucket.list(PREFIX)]
+
+def begin(bucket: Bucket, request: TrainRequest) -> TrainRequest:
+    """Count one more attempt, before it is made."""
+    begun = msgspec.structs.replace(request, attempts=request.attempts + 1)
+    bucket.put(f"{PREFIX}{request.id}.json", documents.encode(begun), "application/json")
+    return begun
 
 
 def done(bucket: Bucket, request: TrainRequest) -> None:

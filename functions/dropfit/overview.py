@@ -9,8 +9,9 @@ import msgspec
 
 from .contract import METRICS
 from .errors import NotFound
+from .manifest import Manifest, Report
 from .receipts import Receipts
-from .registry import Manifest, Registry, Report
+from .registry import Registry
 from .storage import Buckets
 
 

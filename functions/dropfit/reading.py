@@ -20,6 +20,8 @@ from .errors import BadFile
 
 BLOCK = 4 * 1024**2
 ROWS = 65_536
+LINE = 4 * 1024**2
+"""Longest line of a JSON lines file, in bytes."""
 DELIMITERS = (",", ";", "\t")
 
 
@@ -203,7 +205,9 @@ def _json_lines(plain: Any, needed: Sequence[str]) -> Iterator[Batch]:
     numbers: list[int] = []
     broken: list[Rejected] = []
     seen: set[str] = set()
-    for number, line in enumerate(plain, start=1):
+    for number, line in enumerate(iter(lambda: plain.readline(LINE + 1), b""), start=1):
+        if len(line) > LINE:
+            raise BadFile(f"line {number:,} is longer than {LINE:,} bytes", "too-large")
         text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
         if text:
             try:

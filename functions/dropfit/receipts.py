@@ -14,6 +14,7 @@ The state also stands in the object's metadata, so that one listing tells what i
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ import msgspec
 
 from . import documents
 from .encoding import sha256
-from .errors import Conflict
+from .errors import ArtifactError, Conflict
 from .storage import Bucket, Stored
 
 State = Literal[
@@ -37,6 +38,7 @@ State = Literal[
 ]
 OPEN: frozenset[State] = frozenset({"received", "accepted"})
 PREFIX = "receipts/"
+LOG = logging.getLogger(__name__)
 
 
 class UploadedObject(msgspec.Struct, frozen=True):
@@ -82,11 +84,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         state: see the module.
         received_at: when the receipt was first written.
         updated_at: when it last changed.
-        attempts: how many jobs have begun to work on it since its last outcome.
+        attempts: how many jobs have begun to read it.
         accepted: what ingest took in, once it did.
         reason: why not, for people.
         code: why not, for programs.
         version: the version trained with it.
+        unfit: the hash of a later problem.py under which it could not be read again.
     """
 
     object: UploadedObject
@@ -98,6 +101,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     code: str = ""
     version: str = ""
+    unfit: str = ""
 
     @property
     def id(self) -> str:
@@ -112,11 +116,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def accepted_name(self) -> str:
         """Where its accepted rows lie in the data bucket."""
-        return f"accepted/{self.id}.parquet"
+        return accepted_name(self.id, self.accepted.sha256 if self.accepted else "")
 
 
 class Receipts:
     """The receipts in a data bucket.
+
+    What was read here can be advanced here, unless another job has written it since.
 
     Args:
         bucket: the data bucket.
@@ -124,6 +130,7 @@ class Receipts:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
+        self._generations: dict[str, int] = {}
 
     def register(self, uploaded: UploadedObject) -> tuple[Receipt, bool]:
         """The object's receipt, written now if there is none, and whether it was.
@@ -134,7 +141,7 @@ class Receipts:
         now = dt.datetime.now(dt.UTC)
         receipt = Receipt(object=uploaded, state="received", received_at=now, updated_at=now)
         try:
-            self._bucket.create(PREFIX + receipt.id + ".json", documents.encode(receipt), {"state": receipt.state})
+            self._write(receipt, 0)
         except Conflict:
             return self.get(receipt.id), False
         return receipt, True
@@ -145,16 +152,29 @@ class Receipts:
         Raises:
             NotFound: when there is none.
         """
-        return documents.decode(self._bucket.read(PREFIX + receipt_id + ".json"), Receipt)
+        payload, generation = self._bucket.fetch(name(receipt_id))
+        self._generations[receipt_id] = generation
+        return documents.decode(payload, Receipt)
 
     def advance(self, receipt: Receipt, **changes: Any) -> Receipt:
-        """Write what has become of it; only the job that holds the lease does."""
+        """Write what has become of it; only the job that holds the lease does.
+
+        Raises:
+            Conflict: when another job has written it since it was read.
+        """
         changed = msgspec.structs.replace(receipt, updated_at=dt.datetime.now(dt.UTC), **changes)
-        name = PREFIX + changed.id + ".json"
-        stored = self._bucket.stat(name)
-        generation = stored.generation if stored else 0
-        self._bucket.replace(name, documents.encode(changed), generation, {"state": changed.state})
+        generation = self._generations.get(receipt.id)
+        if generation is None:
+            stored = self._bucket.stat(name(receipt.id))
+            generation = stored.generation if stored else 0
+        self._write(changed, generation)
         return changed
+
+    def _write(self, receipt: Receipt, generation: int) -> None:
+        stored = self._bucket.replace(
+            name(receipt.id), documents.encode(receipt), generation, {"state": receipt.state}
+        )
+        self._generations[receipt.id] = stored.generation
 
     def all(self) -> list[Receipt]:
         """Every receipt, in the order of upload."""
@@ -166,14 +186,33 @@ class Receipts:
 
     def ids(self) -> set[str]:
         """The ids of all receipts."""
-        return {s.name.removeprefix(PREFIX).removesuffix(".json") for s in self._listed()}
+        return {_id(s) for s in self._listed()}
 
     def _read(self, listed: Iterable[Stored]) -> list[Receipt]:
-        found = (documents.decode(self._bucket.read(s.name), Receipt) for s in listed)
+        found = []
+        for stored in listed:
+            try:
+                found.append(self.get(_id(stored)))
+            except ArtifactError as error:
+                LOG.error("%s is passed over: %s", stored.name, error)
         return sorted(found, key=upload_order)
 
     def _listed(self) -> Iterator[Stored]:
         return self._bucket.list(PREFIX)
+
+
+def name(receipt_id: str) -> str:
+    """Where a receipt lies."""
+    return f"{PREFIX}{receipt_id}.json"
+
+
+def _id(stored: Stored) -> str:
+    return stored.name.removeprefix(PREFIX).removesuffix(".json")
+
+
+def accepted_name(receipt_id: str, digest: str) -> str:
+    """Where accepted rows lie: under what they hash to, so that nothing that was trained on is ever overwritten."""
+    return f"accepted/{receipt_id}-{digest[:16]}.parquet"
 
 
 def upload_order(receipt: Receipt) -> tuple[int, str]:

@@ -12,127 +12,24 @@ Nothing is parsed before its size and hash are those that the manifest declares.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import secrets
 from typing import TypeVar
 
 import msgspec
 
 from . import documents
-from .contract import Contract
 from .encoding import sha256
 from .errors import ArtifactError, Conflict, NotFound
+from .manifest import Artifact, Manifest, Pointer, Report
 from .storage import Bucket
 
+LOG = logging.getLogger(__name__)
 CURRENT = "current.json"
 PREFIX = "versions/"
 MAX_MANIFEST = 1024**2
 
 T = TypeVar("T")
-
-
-class Artifact(msgspec.Struct, frozen=True):
-    """A file of a version: where, how large, and what it must hash to."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-class Input(msgspec.Struct, frozen=True):
-    """One upload a version was trained on."""
-
-    object: str
-    generation: int
-    receipt: str
-    rows: int
-    sha256: str
-
-
-class Parity(msgspec.Struct, frozen=True):
-    """How far the exported model is from the fitted estimator, on the holdout and on rows with gaps.
-
-    Attributes:
-        rows: rows compared.
-        differing: share of rows (0 to 1) that differ by more than the tolerance.
-        largest: largest absolute difference.
-    """
-
-    rows: int
-    differing: float
-    largest: float
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about a version that was known when it was made.
-
-    Attributes:
-        version: its id.
-        created: when.
-        contract: the contract it was trained under; serving uses this one.
-        problem: `module:attribute` it came from.
-        derive_sha256: hash of the derive function's source, empty without one.
-        classes: labels in the order of the model's probabilities; empty unless the target is a label.
-        model: the ONNX file.
-        encoding: the encoding's JSON.
-        inputs: the uploads it was trained on.
-        rows: training rows after duplicates were dropped.
-        duplicates: rows that an upload repeated, by identity.
-        holdout: the blocks it was judged on, first and last, and their number of rows.
-        metrics: metric -> value of the challenger on the holdout.
-        constant: the same metrics of the constant prediction.
-        parity: of the export.
-        seed: of everything random.
-        libraries: package -> version.
-        revision: git revision, when known.
-    """
-
-    version: str
-    created: dt.datetime
-    contract: Contract
-    problem: str
-    derive_sha256: str
-    classes: tuple[str, ...]
-    model: Artifact
-    encoding: Artifact
-    inputs: tuple[Input, ...]
-    rows: int
-    duplicates: int
-    holdout: dict[str, str | int]
-    metrics: dict[str, float]
-    constant: dict[str, float]
-    parity: Parity
-    seed: int
-    libraries: dict[str, str]
-    revision: str = ""
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate's verdict on a version: whether it may be served, and the sentences why."""
-
-    version: str
-    passed: bool
-    reasons: tuple[str, ...]
-    judged_at: dt.datetime
-
-
-class Pointer(msgspec.Struct, frozen=True, kw_only=True):
-    """What is served.
-
-    Attributes:
-        version: the served version.
-        table: its static-serving table.
-        previous: the version served before.
-        epoch: grows with every decision of a person (rollback), so that an older training cannot undo it.
-        nonce: of the write, to recognise it after a retried request.
-        promoted_at: when.
-    """
-
-    version: str
-    table: str
-    previous: str
-    epoch: int
-    nonce: str
-    promoted_at: dt.datetime
 
 
 class Current(msgspec.Struct, frozen=True):
@@ -253,10 +150,17 @@ class Registry:
         return pointer
 
     def versions(self) -> list[tuple[Manifest, Report | None]]:
-        """Every version with its verdict, oldest first."""
+        """Every version with its verdict, oldest first; one that is not readable is passed over."""
         names = {s.name for s in self._bucket.list(PREFIX)}
         ids = sorted(n.split("/")[1] for n in names if n.endswith("/manifest.json"))
-        return [(self.manifest(v), self.report(v) if f"{PREFIX}{v}/report.json" in names else None) for v in ids]
+        found = []
+        for version in ids:
+            try:
+                judged = f"{PREFIX}{version}/report.json" in names
+                found.append((self.manifest(version), self.report(version) if judged else None))
+            except ArtifactError as error:
+                LOG.error("version %s is passed over: %s", version, error)
+        return found
 
 
 def _decode(payload: bytes, kind: type[T]) -> T:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Google's REST APIs without their client libraries, which would cost a function its cold start; identity tokens.
 
-The only module that touches google.auth.
+Beside storage.py and warehouse.py, whose clients bring their own, the only module that touches google.auth.
 """
 
 from __future__ import annotations

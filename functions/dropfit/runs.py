@@ -77,17 +77,20 @@ class RunLog:
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, Any]]:
-        """Time a step; what is put into the dictionary is kept with it."""
+        """Time a step; what is put into the dictionary is kept with it, and told when the next one begins."""
         step = Step(name=name, started=dt.datetime.now(dt.UTC), detail={})
         self.run.steps.append(step)
+        # With the end of the step before: storage takes about one write a second to one name.
         self.write()
         begun = time.monotonic()
         try:
             yield step.detail
-        finally:
+        except BaseException:
             step.seconds = round(time.monotonic() - begun, 3)
-            LOG.info("%s: %.2f s %s", name, step.seconds, step.detail)
             self.write()
+            raise
+        step.seconds = round(time.monotonic() - begun, 3)
+        LOG.info("%s: %.2f s %s", name, step.seconds, step.detail)
 
     def finish(self, outcome: str, reason: str = "") -> None:
         """The run has come to its end."""

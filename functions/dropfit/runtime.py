@@ -81,8 +81,15 @@ class Scorer:
         self._model = model
 
     def score(self, columns: Columns) -> Scored:
-        """Predictions for features, shape (rows,) each."""
+        """Predictions for features, shape (rows,) each.
+
+        Raises:
+            ArtifactError: when the model answers something that is no number.
+        """
         raw = self._model(self.encoder.matrix(columns))
+        lost = np.flatnonzero(~np.isfinite(raw).all(axis=1))
+        if len(lost):
+            raise ArtifactError(f"the model answers no number for {len(lost)} rows, the first of them row {lost[0]}")
         target = self.contract.target
         if isinstance(target, Label):
             return Scored(self._labels[raw.argmax(axis=1)], raw, [()] * len(raw))

@@ -6,15 +6,18 @@ The forms are Vertex AI's for predictions and RFC 9457 (problem+json) for errors
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from . import version as versions
 from .contract import Category, Contract, Feature, Label, Problem
-from .errors import BadRequest, NotFound
+from .errors import ArtifactError, BadRequest, NotFound
 from .instances import InstanceDecoder, optional
-from .registry import Pointer, Registry
+from .manifest import Pointer
+from .registry import Registry
 from .settings import Settings
 from .swap import Live
 from .version import Version
@@ -85,7 +88,10 @@ class Service:
             columns = served.decoder.decode(body)
         except BadRequest as error:
             return problem(error.status, error.detail, error.fields)
-        scored = served.version.scorer.score(columns)
+        try:
+            scored = served.version.scorer.score(columns)
+        except ArtifactError as error:
+            return problem(500, str(error))
         return Reply(200, _encode_predictions(served, scored))
 
     def _nothing_yet(self) -> Reply:
@@ -117,6 +123,7 @@ def problem(
         405: "Method not allowed",
         413: "Too large",
         415: "Unsupported media type",
+        500: "No prediction",
         503: "Not ready",
     }
     document: dict[str, Any] = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
@@ -181,9 +188,8 @@ def _feature_card(feature: Feature, seen: tuple[str, ...]) -> dict[str, Any]:
 
 def _warm(version: Version) -> None:
     """One prediction of an empty instance, so that the first request meets a warm session."""
-    import numpy as np
-
     features = version.manifest.contract.features
-    version.scorer.score(
-        {f.name: np.array([None], dtype=object if isinstance(f, Category) else np.float64) for f in features}
-    )
+    with contextlib.suppress(ArtifactError):  # what is missing here need not be allowed to be
+        version.scorer.score(
+            {f.name: np.array([None], dtype=object if isinstance(f, Category) else np.float64) for f in features}
+        )

@@ -101,8 +101,9 @@ def home() -> Path:
 
 
 def names_a_deployment() -> bool:
-    """Whether the environment itself says where everything is, so that this clone's local cloud does not matter."""
-    return bool(os.environ.get("DROPFIT_LANDING_BUCKET"))
+    """Whether the environment itself says where everything is, and means another place than this local cloud."""
+    ours = os.environ.get("DROPFIT_JOBS_DIR") == str(home() / "logs")  # somebody sourced its env file
+    return bool(os.environ.get("DROPFIT_LANDING_BUCKET")) and not ours
 
 
 def load_for_person() -> Settings:
@@ -114,7 +115,7 @@ def load_for_person() -> Settings:
     Raises:
         SettingsError: when neither names the buckets.
     """
-    if not names_a_deployment() and (home() / "env").exists():
+    if not os.environ.get("DROPFIT_LANDING_BUCKET") and (home() / "env").exists():
         from dotenv import load_dotenv
 
         load_dotenv(home() / "env", override=True)

@@ -17,9 +17,10 @@ import requests
 from google.api_core import exceptions as google_errors
 from google.auth import exceptions as auth_errors
 from google.cloud import storage  # type: ignore[attr-defined]  # it ships no types
+from google.cloud.storage.exceptions import DataCorruption  # type: ignore[import-untyped]
 from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
-from .errors import Conflict, NotFound, Unavailable
+from .errors import Conflict, NotFound, of_google
 from .settings import Settings
 
 TIMEOUT = (5.0, 30.0)
@@ -52,7 +53,7 @@ class Stored(msgspec.Struct, frozen=True):
 class Bucket:
     """One bucket through the official client.
 
-    Every method raises Unavailable when storage does not answer within its deadline or refuses the caller.
+    Every method raises Unavailable when storage does not answer within its deadline, Refused when it never will.
     """
 
     def __init__(self, client: storage.Client, name: str) -> None:
@@ -96,12 +97,14 @@ class Bucket:
     def open(self, name: str, generation: int) -> Iterator[BinaryIO]:
         """A generation as a stream that reads ranges, never the whole into memory.
 
+        Raw: what was uploaded with Content-Encoding gzip comes packed, as its size says.
+
         Raises:
             NotFound: when that generation is gone.
         """
         with _ours(self.name, name):
             blob = self._bucket.blob(name, generation=generation)
-            with blob.open("rb", chunk_size=CHUNK, timeout=TIMEOUT, retry=RETRY) as stream:
+            with blob.open("rb", chunk_size=CHUNK, raw_download=True, timeout=TIMEOUT, retry=RETRY) as stream:
                 yield stream
 
     def create(self, name: str, payload: bytes, metadata: Mapping[str, str] | None = None) -> Stored:
@@ -130,7 +133,7 @@ class Bucket:
             raise
 
     def put(self, name: str, payload: bytes | BinaryIO, content_type: str = "application/octet-stream") -> Stored:
-        """Write an object under a name that nobody else writes, so that a retry can only write the same."""
+        """Write an object whose name is ours alone, or a person's upload: a retry writes the same again."""
         with _ours(self.name, name):
             if isinstance(payload, bytes):
                 return self._upload(name, payload, None, content_type=content_type)
@@ -179,8 +182,13 @@ class Buckets(NamedTuple):
 
 
 def connect(settings: Settings) -> Buckets:
-    """The deployment's buckets behind one client; no call is made yet."""
-    client = storage.Client(project=settings.project)
+    """The deployment's buckets behind one client; no call is made yet.
+
+    Raises:
+        Unavailable: when there are no credentials.
+    """
+    with _ours(settings.landing_bucket, ""):
+        client = storage.Client(project=settings.project)
     names = (settings.landing_bucket, settings.data_bucket, settings.models_bucket)
     return Buckets(*(Bucket(client, name) for name in names))
 
@@ -211,5 +219,6 @@ def _ours(bucket: str, name: str) -> Iterator[None]:
         auth_errors.GoogleAuthError,
         requests.RequestException,
         ConnectionError,
+        DataCorruption,
     ) as error:
-        raise Unavailable(f"{where}: storage did not do it: {error}") from error
+        raise of_google(where, error) from error

@@ -71,6 +71,8 @@ def something_waits(buckets: Buckets, settings: Settings) -> bool:
 
 
 def _is_due(receipt: Receipt, settings: Settings, now: dt.datetime) -> bool:
-    """An upload whose job crashed is tried again after a while that grows with each attempt."""
-    pause = dt.timedelta(seconds=settings.sweep_grace_seconds * (4**receipt.attempts - 1) / 3)
-    return now - receipt.updated_at >= pause
+    """An upload whose job ended without an outcome is tried again after a while that grows with each attempt."""
+    if receipt.updated_at == receipt.received_at:
+        return True
+    pause = settings.sweep_grace_seconds * max(1, (4**receipt.attempts - 1) / 3)
+    return now - receipt.updated_at >= dt.timedelta(seconds=pause)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from . import metrics
-from .contract import Columns, Label, Problem, Quantity
+from .contract import Columns, Label, Problem, Quantity, describe
 from .encoding import Encoder, Encoding, joined, learn, length, take
 from .errors import TrainingError
 
@@ -102,7 +102,7 @@ def train(problem: Problem, columns: Columns) -> Trained:
     classes = _classes(problem, columns)
     _classes(problem, rest)  # the rows that are not held out must teach something too
     trial, encoding = _fit(problem, rest, classes)
-    matrix = Encoder(problem, encoding, problem.derive).matrix(judged)
+    matrix = _matrix(problem, encoding, judged)
     truth, known = _truth(problem, judged, classes), _truth(problem, rest, classes)
     measured = metrics.measure(problem.target, truth, raw_output(trial, matrix, len(classes)))
     baseline = metrics.constant(problem.target, known, len(classes), len(truth))
@@ -116,7 +116,7 @@ def train(problem: Problem, columns: Columns) -> Trained:
         metrics=measured,
         constant=metrics.measure(problem.target, truth, baseline),
         holdout={"first": held.first, "last": held.last, "method": held.method, "rows": length(judged)},
-        sample=Encoder(problem, encoding, problem.derive).matrix(judged),
+        sample=_matrix(problem, encoding, judged),
     )
 
 
@@ -138,12 +138,19 @@ def raw_output(estimator: Any, matrix: Array, classes: int) -> Array:
 
 def _fit(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> tuple[Any, Encoding]:
     encoding = learn(problem, columns)
-    matrix = Encoder(problem, encoding, problem.derive).matrix(columns)
-    estimator = problem.estimator(problem.inputs)
+    matrix = _matrix(problem, encoding, columns)
     try:
+        estimator = problem.estimator(problem.inputs)
         return estimator.fit(matrix, _truth(problem, columns, classes)), encoding
-    except (ValueError, TypeError) as error:
-        raise TrainingError(f"the estimator refused the data: {error}") from error
+    except Exception as error:  # the adopter's estimator may raise anything
+        raise TrainingError(f"the estimator refused the data: {describe(error)}") from error
+
+
+def _matrix(problem: Problem, encoding: Encoding, columns: Columns) -> Array:
+    try:
+        return Encoder(problem, encoding, problem.derive).matrix(columns)
+    except Exception as error:  # so may derive
+        raise TrainingError(f"problem.py's derive raised {describe(error)}") from error
 
 
 def _classes(problem: Problem, columns: Columns) -> tuple[str, ...]:
@@ -167,8 +174,9 @@ def _truth(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> Arra
 
 def _enough(problem: Problem, rest: Columns, judged: Columns) -> None:
     least = problem.gate.minimum_rows
-    if length(rest) < least or not length(judged):
+    tenth = max(1, least // 10)
+    if length(rest) < least or length(judged) < tenth:
         raise TrainingError(
             f"{length(rest):,} training rows and {length(judged):,} holdout rows; the gate wants at least "
-            f"{least:,} and 1: upload more data, or lower gate.minimum_rows in problem.py"
+            f"{least:,} and {tenth:,}: upload more data, or lower gate.minimum_rows in problem.py"
         )

@@ -9,7 +9,8 @@ from . import encoding
 from .contract import Problem
 from .encoding import Encoder
 from .errors import ArtifactError
-from .registry import Manifest, Registry
+from .manifest import Manifest
+from .registry import Registry
 from .runtime import OnnxModel, Scorer
 
 

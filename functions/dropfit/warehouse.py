@@ -17,7 +17,7 @@ from google.auth import exceptions as auth_errors
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-from .errors import NotFound, SettingsError, Unavailable
+from .errors import NotFound, SettingsError, of_google
 from .settings import Settings
 from .tables import VIEW, TableColumn, TableFacts
 
@@ -32,7 +32,7 @@ DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}\Z")
 class Warehouse:
     """The deployment's dataset through the official client; no call is made before the first method.
 
-    Every method raises Unavailable when BigQuery does not answer within its deadline or refuses.
+    Every method raises Unavailable when BigQuery does not answer within its deadline, Refused when it never will.
 
     Args:
         settings: project and dataset.
@@ -59,13 +59,21 @@ class Warehouse:
         uris: Sequence[str],
         cluster: Sequence[str],
         labels: Mapping[str, str],
-    ) -> int:
-        """Replace a table by the rows of Parquet objects, in one load job; returns its rows."""
+    ) -> None:
+        """Replace a table by the rows of Parquet objects, in one load job.
+
+        Args:
+            table: its name.
+            columns: its schema.
+            uris: the objects.
+            cluster: columns to cluster by; BigQuery takes four at most, and no FLOAT64.
+            labels: of the table.
+        """
         config = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.PARQUET,
             schema=[_field(c) for c in columns],
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-            clustering_fields=list(cluster)[:4],
+            clustering_fields=[c.name for c in columns if c.name in cluster and c.kind != "FLOAT64"][:4] or None,
             labels=dict(labels),
         )
         parquet = bigquery.ParquetOptions()  # type: ignore[no-untyped-call]
@@ -76,25 +84,24 @@ class Warehouse:
                 list(uris), self.name(table), job_config=config, retry=RETRY, timeout=TIMEOUT
             )
             job.result(timeout=JOB_TIMEOUT)
-            return int(self._client.get_table(self.name(table), retry=RETRY, timeout=TIMEOUT).num_rows or 0)
 
     def facts(self, table: str, key: Sequence[str], version: str) -> TableFacts:
         """What a table holds: rows, distinct keys, rows without prediction, rows of another version."""
         quoted = ", ".join(f"`{name}`" for name in key)
         sql = f"""
-            SELECT SUM(n) AS rows_, COUNT(*) AS keys_, SUM(nulls) AS nulls_, SUM(strangers) AS strangers_
+            SELECT SUM(n) AS all_rows, COUNT(*) AS all_keys, SUM(n_null) AS null_rows, SUM(n_other) AS other_rows
             FROM (
-              SELECT COUNT(*) AS n, COUNTIF(prediction IS NULL) AS nulls,
-                     COUNTIF(model_version IS NULL OR model_version != @version) AS strangers
+              SELECT COUNT(*) AS n, COUNTIF(prediction IS NULL) AS n_null,
+                     COUNTIF(model_version IS NULL OR model_version != @version) AS n_other
               FROM `{self.name(table)}` GROUP BY {quoted}
             )"""  # noqa: S608 (names are checked, the value is a parameter)
-        row = next(iter(self.query(sql, {"version": version})))
-        return TableFacts(*(int(row[name] or 0) for name in ("rows_", "keys_", "nulls_", "strangers_")))
+        (row,) = self.query(sql, {"version": version})
+        return TableFacts(*(int(row[name] or 0) for name in ("all_rows", "all_keys", "null_rows", "other_rows")))
 
     def point_view(self, table: str) -> None:
         """Make the view show a table: one atomic statement."""
         sql = f"CREATE OR REPLACE VIEW `{self.name(VIEW)}` AS SELECT * FROM `{self.name(table)}`"  # noqa: S608
-        list(self.query(sql, {}))
+        self.query(sql, {})
 
     def look_up(self, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of the view with that key: for people and tests, never on the serving path."""
@@ -102,14 +109,14 @@ class Warehouse:
         sql = f"SELECT * FROM `{self.name(VIEW)}` WHERE {where}"  # noqa: S608
         return [dict(row.items()) for row in self.query(sql, key)]
 
-    def query(self, sql: str, parameters: Mapping[str, Any]) -> Any:
+    def query(self, sql: str, parameters: Mapping[str, Any]) -> list[Any]:
         """Rows of a query with named parameters (str, int, float)."""
         kinds = {str: "STRING", int: "INT64", float: "FLOAT64"}
         given = [bigquery.ScalarQueryParameter(n, kinds[type(v)], v) for n, v in parameters.items()]
         config = bigquery.QueryJobConfig(query_parameters=given)
         with _ours(self._dataset):
             job = self._client.query(sql, job_config=config, retry=RETRY, timeout=TIMEOUT)
-            return job.result(timeout=JOB_TIMEOUT)
+            return list(job.result(timeout=JOB_TIMEOUT))
 
 
 def _field(column: TableColumn) -> Any:
@@ -131,4 +138,4 @@ def _ours(what: str) -> Iterator[None]:
         ConnectionError,
         TimeoutError,
     ) as error:
-        raise Unavailable(f"{what}: BigQuery did not do it: {error}") from error
+        raise of_google(what, error) from error

@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 from penguins import FEATURES
 
-from beam_pipelines import steps
+from beam_pipelines import intake, steps
 from dropfit import lease, orders, runs
 from dropfit.contract import Number
+from dropfit.errors import LeaseLost
+from dropfit.receipts import Receipts
 from dropfit.warehouse import Warehouse
 
 House = Any
@@ -305,3 +307,127 @@ def test_a_table_that_is_not_whole_is_not_served(
     assert there.registry.current().pointer is None
     assert there.outcome(receipt).state == "failed"
     assert "not served" in there.outcome(receipt).reason
+
+
+def test_one_file_that_kills_its_jobs_fails_alone(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house()
+    killer, good = there.upload("killer.csv", penguins[0]), there.upload("good.csv", penguins[1])
+    take_in = intake._take_in
+
+    def killed(services: Any, receipt: Any) -> Any:
+        if receipt.object.name == "killer.csv":
+            raise MemoryError  # stands for a job that is killed: nothing of ours is raised
+        return take_in(services, receipt)
+
+    monkeypatch.setattr(intake, "_take_in", killed)
+    for _ in range(there.settings.max_attempts):
+        with pytest.raises(MemoryError):
+            there.work()
+    there.work()
+    outcome = there.outcome(killer)
+    assert (outcome.state, outcome.code) == ("failed", "crashed")
+    assert there.outcome(good).state == "promoted"
+
+    monkeypatch.setattr(intake, "_take_in", take_in)
+    orders.ask(there.buckets.data, ())
+    there.work()
+    assert there.outcome(killer).state == "promoted"
+
+
+def test_a_training_that_kills_its_jobs_is_given_up_and_an_order_tries_it_again(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house()
+    receipt = there.upload("a.csv", penguins[0])
+    fit = steps.fit
+
+    def killed(*given: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(steps, "fit", killed)
+    for _ in range(there.settings.max_attempts):
+        with pytest.raises(MemoryError):
+            there.work()
+    there.work()
+    assert there.outcome(receipt).state == "failed"
+
+    orders.ask(there.buckets.data, ())
+    for _ in range(there.settings.max_attempts):
+        with pytest.raises(MemoryError):
+            there.work()
+    there.work()
+    assert not orders.waiting(there.buckets.data)
+
+    monkeypatch.setattr(steps, "fit", fit)
+    orders.ask(there.buckets.data, ())
+    there.work()
+    assert there.outcome(receipt).state == "promoted"
+
+
+def test_an_estimator_that_raises_anything_keeps_the_upload_with_the_reason(
+    house: Make, penguins: list[Path]
+) -> None:
+    there = house()
+    there.change(estimator=broken_estimator)
+    receipt = there.upload("a.csv", penguins[0])
+    there.work()
+    outcome = there.outcome(receipt)
+    assert outcome.state == "kept"
+    assert "KeyError: 'bill'" in outcome.reason
+
+
+def broken_estimator(inputs: Any) -> Any:
+    raise KeyError("bill")
+
+
+def test_a_job_that_has_lost_its_lease_writes_no_outcome(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house()
+    receipt = there.upload("a.csv", penguins[0])
+    fit = steps.fit
+
+    def meanwhile(*given: Any) -> Any:
+        other = Receipts(there.buckets.data)  # another job has taken over, and was quicker
+        other.advance(other.get(receipt.id), state="promoted", version="another")
+        return fit(*given)
+
+    monkeypatch.setattr(steps, "fit", meanwhile)
+    with pytest.raises(LeaseLost):
+        there.work()
+    assert (there.outcome(receipt).state, there.outcome(receipt).version) == ("promoted", "another")
+
+
+def test_garbage_among_receipts_and_orders_stops_nothing(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    there.buckets.data.put("receipts/garbage.json", b"\xff{")
+    there.buckets.data.put("requests/garbage.json", b"{}")
+    receipt = there.upload("a.csv", penguins[0])
+    there.work()
+    assert there.outcome(receipt).state == "promoted"
+
+
+def test_the_view_of_a_job_killed_after_its_promotion_is_mended_by_the_next(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house()
+    there.upload("a.csv", penguins[0])
+    there.work()
+    there.upload("b.csv", penguins[1])
+    with monkeypatch.context() as patch:
+        calls: list[int] = []
+
+        def killed(services: Any) -> None:
+            calls.append(1)
+            if len(calls) > 1:  # the first call mends what an earlier job left
+                raise SystemExit(137)
+
+        patch.setattr(steps, "repair_view", killed)
+        with pytest.raises(SystemExit):
+            there.work()
+    served = there.registry.current().pointer.version
+    assert {row["model_version"] for row in table(there)} != {served}
+    there.work()
+    assert {row["model_version"] for row in table(there)} == {served}

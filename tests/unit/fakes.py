@@ -30,7 +30,8 @@ from dropfit.contract import (
     Timestamp,
 )
 from dropfit.errors import Conflict, NotFound, Unavailable
-from dropfit.registry import Artifact, Current, Manifest, Parity, Registry
+from dropfit.manifest import Artifact, Manifest, Parity
+from dropfit.registry import Current, Registry
 from dropfit.settings import Settings
 from dropfit.storage import Stored
 
@@ -195,7 +196,7 @@ def tea(**changes: Any) -> Problem:
         "derived": (Number(name="strength"),),
         "derive": derive,
         "target": target,
-        "key": ("leaf", "cup"),
+        "key": ("leaf", "cup", "minutes"),
         "identity": ("pot",),
         "time": "brewed",
         "estimator": boosting,
@@ -258,7 +259,7 @@ def shelve(target: Target, **changes: Any) -> Shelf:
     rows = pots(target=target)
     trained = training.train(problem, rows)
     payload = export.to_onnx(trained.estimator, len(problem.inputs))
-    parity = export.check(trained.estimator, payload, trained.sample, trained.width)
+    parity = export.check(trained.estimator, payload, trained.sample, trained.width, problem.may_be_missing)
     bucket = FakeBucket("models")
     registry = Registry(bucket)  # type: ignore[arg-type]
     made = manifest(

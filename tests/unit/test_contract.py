@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import sys
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from fakes import CUP, LEAF, MINUTES, WARMTH, derive, tea
+from fakes import CUP, LEAF, MINUTES, WARMTH, boosting, derive, tea
 
 from dropfit.contract import (
     RESERVED,
     Category,
     Contract,
     Gate,
+    Label,
     Number,
     Policy,
     Probability,
@@ -59,9 +64,9 @@ def test_a_problem_without_a_key_is_refused() -> None:
         tea(key=())
 
 
-def test_given_by_must_name_features() -> None:
+def test_given_by_must_name_columns_of_the_key() -> None:
     lost = Number(name="warmth", given_by=("kettle",))
-    with pytest.raises(ContractError, match="'kettle'"):
+    with pytest.raises(ContractError, match="warmth must be in the key"):
         tea(features=(LEAF, CUP, MINUTES, lost))
 
 
@@ -101,7 +106,9 @@ def test_the_contract_survives_its_journey_through_the_manifest() -> None:
 
 
 def test_a_contract_read_back_from_a_tampered_manifest_is_checked_again() -> None:
-    payload = msgspec.json.encode(tea().contract).replace(b'"key":["leaf","cup"]', b'"key":["leaf","x; DROP TABLE"]')
+    payload = msgspec.json.encode(tea().contract).replace(
+        b'"key":["leaf","cup","minutes"]', b'"key":["leaf","cup","minutes","x; DROP TABLE"]'
+    )
     with pytest.raises(ContractError, match="DROP TABLE"):
         msgspec.json.decode(payload, type=Contract)
 
@@ -155,3 +162,46 @@ def test_the_default_problem_loads_and_its_derive_is_pure() -> None:
     assert set(made) == {f.name for f in problem.derived}
     for name, values in before.items():
         np.testing.assert_array_equal(given[name], values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"key": ("leaf", "cup")}, "minutes must be in the key"),
+        ({"features": (LEAF, CUP, MINUTES, Number(name="Leaf"))}, "named twice"),
+        ({"window": -3}, "window"),
+        ({"target": Label(name="drunk", values=("a", "b")), "columns": tea().columns}, "another kind"),
+        ({"estimator": functools.partial(boosting, ())}, "written in a file"),
+    ],
+    ids=["loose feature", "case", "window", "kind", "no source"],
+)
+def test_a_problem_that_cannot_be_kept_is_refused_with_the_reason(changes: Any, says: str) -> None:
+    with pytest.raises(ContractError, match=says):
+        tea(**changes)
+
+
+def test_bounds_the_wrong_way_round_and_shares_beyond_one_are_refused() -> None:
+    for wrong in (
+        lambda: Number(name="x", minimum=2, maximum=1),
+        lambda: Gate(holdout_share=7),
+        lambda: Gate(minimum_rows=0),
+    ):
+        with pytest.raises(ContractError):
+            wrong()
+
+
+def test_a_prediction_column_by_another_case_is_reserved_too() -> None:
+    with pytest.raises(ContractError, match="Prediction"):
+        tea(target=Probability(name="Prediction"))
+
+
+def test_the_source_of_derive_is_that_of_the_running_process_also_after_the_file_was_edited(tmp_path: Path) -> None:
+    file = tmp_path / "edited_problem.py"
+    file.write_text("def derive(features):\n    return {'strength': features['minutes']}\n")
+    spec = importlib.util.spec_from_file_location("edited_problem", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    problem = tea(derive=module.derive)
+    before = problem.derive_sha256
+    file.write_text("def derive(features):\n    return {'strength': features['warmth']}\n")
+    assert problem.derive_sha256 == before

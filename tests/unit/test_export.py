@@ -39,16 +39,24 @@ def test_the_same_boosting_on_plain_codes_is_faithful_also_where_values_are_miss
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model, payload = exported(HistGradientBoostingClassifier(max_iter=10, min_samples_leaf=5))
-    parity = export.check(model, payload, MATRIX, 2)
+    parity = export.check(model, payload, MATRIX, 2, (0, 1, 2))
     assert parity.differing <= export.ACCEPTED
     assert parity.rows == 400 + 3 * 200
 
 
-def test_an_estimator_that_takes_no_missing_values_is_not_asked_for_any() -> None:
+def test_an_estimator_that_takes_no_missing_values_is_fine_where_none_can_be_missing() -> None:
     from sklearn.linear_model import LogisticRegression
 
     model, payload = exported(LogisticRegression())
     assert export.check(model, payload, MATRIX, 2).rows == 400
+
+
+def test_an_estimator_that_takes_no_missing_values_is_refused_where_some_can_be_missing() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    model, payload = exported(LogisticRegression())
+    with pytest.raises(ExportError, match="imputer"):
+        export.check(model, payload, MATRIX, 2, (1,))
 
 
 def test_an_estimator_without_a_converter_is_refused_by_name() -> None:

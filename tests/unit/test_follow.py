@@ -34,12 +34,13 @@ def test_an_upload_is_told_from_its_receipt_over_its_run_to_its_outcome(bucket: 
     with log.step("ingest") as detail:
         detail["rows"] = 3
         assert (next(told).what) == "launched"
-    moment = next(told)
+    with log.step("train"):
+        moment = next(told)
     assert (moment.what, moment.detail) == ("ingest", {"rows": 3})
     log.finish("promoted", "better")
     receipts.advance(receipt, state="promoted", reason="better", version="v1")
     rest = list(told)
-    assert [m.what for m in rest] == ["finished", "outcome"]
+    assert [m.what for m in rest] == ["train", "finished", "outcome"]
     assert rest[-1].detail == {"name": "a.csv", "state": "promoted", "reason": "better", "version": "v1"}
 
 

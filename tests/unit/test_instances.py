@@ -18,7 +18,11 @@ from dropfit.instances import MAX_ERRORS, InstanceDecoder
 
 SPOONS = Number(name="spoons", integer=True, minimum=0, maximum=9)
 CONTRACT = Contract(
-    name="tea", title="t", features=(MINUTES, LEAF, CUP, WARMTH, SPOONS), target=Quantity(name="joy"), key=("leaf",)
+    name="tea",
+    title="t",
+    features=(MINUTES, LEAF, CUP, WARMTH, SPOONS),
+    target=Quantity(name="joy"),
+    key=("leaf", "minutes", "cup", "spoons"),
 )
 DECODER = InstanceDecoder(CONTRACT, 10)
 GOOD = {"leaf": "assam", "spoons": 2}
@@ -134,7 +138,9 @@ def test_a_number_beyond_all_bounds_is_named_by_field() -> None:
 
 def test_a_huge_whole_number_is_named_by_field() -> None:
     features = (LEAF, Number(name="spoons", integer=True))
-    unbounded = Contract(name="c", title="t", features=features, target=Quantity(name="y"), key=("leaf",))
+    unbounded = Contract(
+        name="c", title="t", features=features, target=Quantity(name="y"), key=tuple(f.name for f in features)
+    )
     body = b'{"instances": [{"leaf": "a", "spoons": ' + b"9" * 400 + b"}]}"
     assert list(refused(body, InstanceDecoder(unbounded, 1)).fields) == ["instances[0].spoons"]
 
@@ -214,7 +220,9 @@ BOUNDS = st.one_of(st.none(), st.integers(-5, 5).map(float))
 
 
 def takes(feature: Number, value: float) -> bool:
-    contract = Contract(name="c", title="t", features=(LEAF, feature), target=Quantity(name="y"), key=("leaf",))
+    contract = Contract(
+        name="c", title="t", features=(LEAF, feature), target=Quantity(name="y"), key=("leaf", feature.name)
+    )
     try:
         InstanceDecoder(contract, 1).decode(asking({"leaf": "a", feature.name: value}))
     except BadRequest:

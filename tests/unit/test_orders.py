@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeBucket
 
 from dropfit import orders
-from dropfit.errors import ArtifactError, Unavailable
+from dropfit.errors import Unavailable
 
 
 def test_a_request_waits_until_it_is_done(bucket: FakeBucket) -> None:
@@ -35,10 +35,19 @@ def test_requests_come_oldest_first(bucket: FakeBucket, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{}", b"[]"])
-def test_an_unreadable_request_is_refused(bucket: FakeBucket, garbage: bytes) -> None:
+def test_an_unreadable_request_is_put_aside_and_the_others_go_on(bucket: FakeBucket, garbage: bytes) -> None:
     bucket.put(orders.PREFIX + "x.json", garbage)
-    with pytest.raises(ArtifactError):
-        orders.pending(bucket)
+    request = orders.ask(bucket, ())
+    assert orders.pending(bucket) == [request]
+    assert bucket.read("quarantine/requests/x.json") == garbage
+    orders.done(bucket, request)
+    assert not orders.waiting(bucket)
+
+
+def test_each_attempt_at_a_request_is_counted(bucket: FakeBucket) -> None:
+    orders.begin(bucket, orders.begin(bucket, orders.ask(bucket, ("a.csv",))))
+    (request,) = orders.pending(bucket)
+    assert (request.attempts, request.objects) == (2, ("a.csv",))
 
 
 def test_a_request_that_storage_did_not_take_is_not_promised(bucket: FakeBucket) -> None:

@@ -11,8 +11,9 @@ from fakes import manifest
 
 from dropfit import overview
 from dropfit.errors import NotFound
+from dropfit.manifest import Report
 from dropfit.receipts import Accepted, Receipts, UploadedObject
-from dropfit.registry import Registry, Report
+from dropfit.registry import Registry
 from dropfit.storage import Buckets
 
 
@@ -60,7 +61,7 @@ class Warehouse:
     """A table of one row."""
 
     def look_up(self, key: dict[str, Any]) -> list[dict[str, Any]]:
-        return [{**key, "prediction": 0.5}] if key == {"leaf": "assam", "cup": "small"} else []
+        return [{**key, "prediction": 0.5}] if key == {"leaf": "assam", "cup": "small", "minutes": 3} else []
 
 
 def test_a_row_of_the_table_is_found_by_the_served_versions_key(registry: Registry) -> None:
@@ -70,6 +71,6 @@ def test_a_row_of_the_table_is_found_by_the_served_versions_key(registry: Regist
 
 def test_a_key_that_is_not_in_the_table_is_not_found_by_its_values(registry: Registry, buckets: Buckets) -> None:
     with pytest.raises(NotFound, match="leaf=mate"):
-        overview.table_row(registry, Warehouse(), {"cup": "small", "leaf": "mate"})
+        overview.table_row(registry, Warehouse(), {"cup": "small", "leaf": "mate", "minutes": 3})
     with pytest.raises(NotFound, match="nothing is served"):
         overview.table_row(Registry(buckets.data), Warehouse(), {})

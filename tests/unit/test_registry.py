@@ -11,7 +11,8 @@ import pytest
 from fakes import FakeBucket, manifest
 
 from dropfit.errors import ArtifactError, Conflict, NotFound, Unavailable
-from dropfit.registry import CURRENT, MAX_MANIFEST, Current, Registry, Report
+from dropfit.manifest import Report
+from dropfit.registry import CURRENT, MAX_MANIFEST, Current, Registry
 
 
 @pytest.fixture

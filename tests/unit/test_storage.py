@@ -23,7 +23,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as official
 
 from dropfit import storage
-from dropfit.errors import Conflict, NotFound, Unavailable
+from dropfit.errors import Conflict, NotFound, Refused, Unavailable
 from dropfit.storage import Bucket
 
 PAGE = 2
@@ -292,13 +292,13 @@ def test_a_passing_fault_is_retried_and_not_seen(gcs: Gcs, bucket: Bucket, metho
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("status", [503, 403])
-def test_storage_that_stays_down_or_refuses_us_is_unavailable(
-    gcs: Gcs, bucket: Bucket, method: str, status: int
+@pytest.mark.parametrize(("status", "error"), [(503, Unavailable), (403, Refused)])
+def test_storage_that_stays_down_is_unavailable_and_one_that_refuses_us_has_refused(
+    gcs: Gcs, bucket: Bucket, method: str, status: int, error: type[Exception]
 ) -> None:
     stored = bucket.put("a", b"hello")
     gcs.faults = [status] * 10_000
-    with pytest.raises(Unavailable, match="gs://b/"):
+    with pytest.raises(error, match="gs://b/"):
         calls("a", stored.generation)[method](bucket)
 
 

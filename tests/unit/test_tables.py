@@ -50,7 +50,7 @@ def test_a_key_is_predicted_with_the_features_of_its_newest_row() -> None:
 
 
 def test_the_key_comes_first_and_then_the_other_features() -> None:
-    problem = tea(key=("cup", "leaf"))
+    problem = tea(key=("cup", "leaf", "minutes"))
     assert [c.name for c in tables.columns(problem.contract)] == [
         "cup",
         "leaf",
