@@ -14,19 +14,18 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from beam_pipelines.intake import Services
 from beam_pipelines.round import Round
 from dropfit import lease, orders, settings, storage
 from dropfit.contract import load_problem
-from dropfit.errors import Conflict, DropfitError
+from dropfit.errors import Conflict, ContractError, DropfitError
 from dropfit.lease import Lease
 from dropfit.receipts import Receipts
 from dropfit.registry import Registry
-
-if TYPE_CHECKING:
-    pass
+from dropfit.runs import RunLog
+from dropfit.settings import Settings
+from dropfit.storage import Buckets
 
 LOG = logging.getLogger("dropfit.retrain")
 
@@ -41,19 +40,37 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminated)
     config = settings.load()
     buckets = storage.connect(config)
-    services = Services(
-        settings=config,
-        problem=load_problem(config.problem),
-        buckets=buckets,
-        receipts=Receipts(buckets.data),
-        registry=Registry(buckets.models),
-    )
+    job = os.environ.get("DROPFIT_JOB") or os.environ.get("CLOUD_RUN_EXECUTION") or "by-hand"
     try:
-        work(services, os.environ.get("DROPFIT_JOB") or os.environ.get("CLOUD_RUN_EXECUTION") or "by-hand")
+        problem = load_problem(config.problem)
+    except ContractError as contradiction:
+        return refuse_all(config, buckets, job, contradiction)
+    services = Services(config, problem, buckets, Receipts(buckets.data), Registry(buckets.models))
+    try:
+        work(services, job)
     except DropfitError as fault:
         LOG.error("stopped; the sweeper will start another job: %s", fault)
         return 1
     return 0
+
+
+def refuse_all(config: Settings, buckets: Buckets, job: str, why: ContractError) -> int:
+    """With a problem.py that cannot be loaded nothing can be done: say so where people look, instead of for ever."""
+    reason = f"{why}. Mend it, then `dropfit train`"
+    LOG.error("%s", reason)
+    log, receipts = RunLog(buckets.data, job), Receipts(buckets.data)
+    try:
+        with Lease(buckets.data, job, config.lease_seconds):
+            waiting_now = receipts.open()
+            log.run.receipts = [receipt.id for receipt in waiting_now]
+            log.finish("failed", reason)
+            for receipt in waiting_now:
+                receipts.advance(receipt, state="failed", reason=reason, code="problem", attempts=0)
+            for request in orders.pending(buckets.data):
+                orders.done(buckets.data, request)
+    except Conflict as busy:
+        LOG.info("%s", busy)
+    return 1
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -96,6 +96,8 @@ def already_running(home: Home) -> str:
     state = home.read_state()
     if state and state.phase == "stopped":
         return f"the local cloud in {home.root} was stopped, but pid {state.supervisor.pid} still holds the folder."
+    if state and state.phase == "starting":
+        return f"the local cloud in {home.root} is starting (pid {state.supervisor.pid}). `dropfit down` stops it."
     where = f" (pid {state.supervisor.pid}, predict at http://127.0.0.1:{state.ports['predict']})" if state else ""
     return f"the local cloud in {home.root} is already running{where}. `dropfit down` stops it."
 

@@ -172,7 +172,8 @@ def play(home: Path, console: Console) -> None:
     console.print(display.side_by_side(before, after))
     console.print(_times(story.seconds))
     console.print(f"[green]Done in {time.monotonic() - begun:.1f} s; all that was started is stopped.[/]")
-    console.print(f"The logs are in {plain(str(home / 'logs'))}. Your turn: `make up`, then `dropfit upload FILE`.")
+    console.print(f"The logs are in {plain(str(home / 'logs'))}.")
+    console.print("Your turn: `make up ARGS=--detach`, then `.venv/bin/dropfit upload FILE`.")
 
 
 def _progress(console: Console) -> Progress:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -109,6 +110,12 @@ def end(processes: Iterable[psutil.Process], grace: float) -> None:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         _gone(everyone, 5.0)
+
+
+def end_group(leader: int) -> None:
+    """SIGTERM whatever is left of the process group that a spawned process led."""
+    with contextlib.suppress(OSError):
+        os.killpg(leader, signal.SIGTERM)
 
 
 def _gone(processes: Sequence[psutil.Process], grace: float) -> bool:

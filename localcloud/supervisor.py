@@ -227,6 +227,7 @@ class LocalCloud:
                 if code is not None and known and known.exit_code is None:
                     ended = msgspec.structs.replace(known, exit_code=code, ended_at=time.time())
                     self._record({name: ended})
+                    processes.end_group(process.pid)  # workers that outlive their parent would go on serving
                     if self._live_state().phase == "running":
                         self._progress(f"{name} ended by itself (exit code {code}); its log: {known.log}")
 

@@ -7,21 +7,23 @@ Heavy libraries are imported where they are used, so that `--help` comes at once
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from . import deployment
 from . import settings as config
-from .errors import ArtifactError, BadRequest, DropfitError, NotFound
+from .errors import BadRequest, DropfitError, NotFound
 from .text import plain
 
 if TYPE_CHECKING:
     from .follow import Moment
-    from .settings import Settings
     from .storage import Buckets
 
 app = typer.Typer(
@@ -46,6 +48,7 @@ Wait = Annotated[bool, typer.Option("--wait", "-w", help="Stay and tell what bec
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 not done and why, 2 not understood, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except BadRequest as error:
@@ -60,6 +63,10 @@ def main() -> None:
         sys.exit(130)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # unwinds, so that what was half started is stopped
+
+
 @app.command(rich_help_panel="Local cloud")
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once all is healthy.")] = False,
@@ -68,6 +75,9 @@ def up(
     """Start the local cloud and stay until Ctrl-C: emulators, local Eventarc, both functions."""
     from localcloud import cloud
 
+    from .contract import load_problem
+
+    load_problem(config.problem_reference())  # a contradiction is told now, and not by five processes
     home, ports = config.home(), cloud.parse_ports(",".join(port or ()))
     if detach:
         cloud.start_detached(home, ports, out.print)
@@ -87,30 +97,14 @@ def down() -> None:
 @app.command(rich_help_panel="Data and models")
 def status(as_json: AsJson = False, most: Annotated[int, typer.Option("--uploads", min=0)] = 10) -> None:
     """Processes, the served version and its metrics, the last uploads and what became of them."""
-    from . import overview
 
-    local = _local_processes()
-    found: dict[str, Any] = {"processes": [vars(p) for p in local], "served": None, "uploads": []}
-    running = config.names_a_deployment() or any(p.state == "running" for p in local)
-    if running:
-        _, buckets = _connect()
-        from .registry import Registry
-
-        try:
-            found["served"] = overview.served(Registry(buckets.models))
-        except (ArtifactError, NotFound) as error:  # the rest is wanted all the more
-            found["trouble"] = str(error)
-        found["uploads"] = overview.uploads(buckets, most)
-    if local:
-        from localcloud import cloud
-
-        found["events"] = vars(cloud.event_counts(config.home()))
+    found = deployment.status(most)
     if as_json:
         _print_json(found)
         return
     from . import display
 
-    out.print(display.status(local, found, running))
+    out.print(display.status(found))
 
 
 @app.command(rich_help_panel="Data and models")
@@ -126,12 +120,15 @@ def upload(
 
     if name and len(files) > 1:
         raise BadRequest("--as names one file; upload them one by one")
-    _, buckets = _connect()
+    names = [name or file.name for file in files]
+    for wanted in names:
+        _check_name(wanted)
+    _, buckets = deployment.connect()
     follower = _follower(buckets)
     ids = []
-    for file in files:
+    for file, wanted in zip(files, names, strict=True):
         with progress.open(file, "rb", description=f"uploading {file.name}", console=err, transient=True) as stream:
-            stored = buckets.landing.put(name or file.name, stream)
+            stored = buckets.landing.put(wanted, stream)
         uploaded = UploadedObject(stored.bucket, stored.name, stored.generation)
         ids.append(uploaded.id)
         out.print(f"uploaded {plain(buckets.landing.uri(stored.name))} ({stored.size:,} bytes)")
@@ -150,7 +147,7 @@ def train(
     from .launch import launcher
     from .receipts import Receipts
 
-    settings, buckets = _connect()
+    settings, buckets = deployment.connect()
     taken_in = {r.object.name for r in Receipts(buckets.data).all() if r.accepted is not None}
     unknown = [name for name in objects or () if name not in taken_in]
     if unknown or not taken_in:
@@ -182,7 +179,7 @@ def versions(as_json: AsJson = False) -> None:
     from . import overview
     from .registry import Registry
 
-    found = overview.versions(Registry(_connect()[1].models))
+    found = overview.versions(Registry(deployment.connect()[1].models))
     if as_json:
         _print_json(found)
         return
@@ -199,9 +196,9 @@ def logs(
     """The newest log of that name; without a name, which logs there are."""
     from . import logs as log
 
-    settings = config.load_for_person() if not _local_processes() else None
+    settings = config.load_for_person() if not deployment.local_processes() else None
     if settings is not None and settings.retrain_job:
-        out.print("\n".join(log.entries(settings, name or "retrain", lines)), markup=False)
+        print("\n".join(log.entries(settings, name or "retrain", lines)))
         return
     folder = Path(settings.jobs_dir) if settings is not None else config.home() / "logs"
     if not name:
@@ -211,23 +208,7 @@ def logs(
         return
     found, text = log.tail(folder, name, lines)
     err.print(f"[dim]{plain(str(found.path))}[/]")
-    out.print("\n".join(text), markup=False)
-
-
-def _connect() -> tuple[Settings, Buckets]:
-    settings = config.load_for_person()
-    from . import storage
-
-    return settings, storage.connect(settings)
-
-
-def _local_processes() -> list[Any]:
-    """The local cloud's processes, unless the environment names a project of its own."""
-    if config.names_a_deployment():
-        return []
-    from localcloud import cloud
-
-    return cloud.status(config.home())
+    print("\n".join(text))
 
 
 def _where(home: Path) -> None:
@@ -235,6 +216,13 @@ def _where(home: Path) -> None:
     from . import display
 
     out.print(display.whereabouts(config.load_for_person(), home))
+
+
+def _check_name(name: str) -> None:
+    """Names that storage takes, and that no tool takes for a path elsewhere."""
+    parts = name.split("/")
+    if "" in parts or ".." in parts or "." in parts or not name.isprintable() or len(name.encode()) > 1024:
+        raise BadRequest(f"{name[:80]!r} is no good object name: no empty part, . or .., at most 1,024 bytes")
 
 
 def _follower(buckets: Buckets) -> Any:

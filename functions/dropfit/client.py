@@ -48,16 +48,16 @@ def predict(settings: Settings, wanted: list[Any]) -> dict[str, Any]:
     raise Unavailable(detail) if status >= 500 else BadRequest(detail, fields, status)
 
 
-def model(settings: Settings) -> dict[str, Any] | None:
-    """The model card, or None when nothing is served.
+def serving(settings: Settings) -> tuple[str, str]:
+    """The version that the function serves, and why it serves none; one of them is empty.
 
     Raises:
         Unavailable: when the function does not answer.
     """
     status, document = _call(settings, "GET", "/model")
-    if status not in (200, 503):
-        raise Unavailable(f"GET /model answered {status}: {document.get('detail', '')}")
-    return document if status == 200 else None
+    if status == 200:
+        return str(document["version"]), ""
+    return "", f"the predict function answers {status}: {document.get('detail', '')}"
 
 
 def _call(settings: Settings, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:

@@ -39,7 +39,8 @@ def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
     """An empty table in the house style; the columns in `right` are aligned to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        kept = column in ("version", "received")  # folded, these can be neither read nor copied
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=kept)
     return table
 
 
@@ -58,13 +59,17 @@ def metrics(values: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
 
 
-def processes(found: Sequence[Any]) -> Table:
-    """The local cloud's processes (`localcloud.ProcessStatus`)."""
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def processes(found: Sequence[Mapping[str, Any]]) -> Table:
+    """The local cloud's processes."""
     table = grid("Local cloud", "process", "state", "pid", "address", "log", right=["pid"])
     for p in found:
-        state = coloured(p.state) + (f" (exit code {p.exit_code})" if p.exit_code is not None else "")
-        address = f"http://127.0.0.1:{p.port}" if p.port else ""
-        table.add_row(p.name, state, str(p.pid or ""), address, plain(p.log))
+        state = coloured(p["state"]) + (f" (exit code {p['exit_code']})" if p["exit_code"] is not None else "")
+        address = f"http://127.0.0.1:{p['port']}" if p["port"] else ""
+        table.add_row(p["name"], state, str(p["pid"] or ""), address, plain(p["log"]))
     return table
 
 
@@ -76,7 +81,7 @@ def served(found: Mapping[str, Any] | None) -> Table:
         return table
     table = grid(f"Served since {when(found['promoted_at'])}", "", "model", "constant", right=["model", "constant"])
     table.add_row("version", found["version"], "")
-    table.add_row("trained on", f"{found['rows']:,} rows of {found['uploads']} uploads", "")
+    table.add_row("trained on", f"{found['rows']:,} rows of {_count(found['uploads'], 'upload')}", "")
     for name, value in found["metrics"].items():
         other = found["constant"].get(name)
         table.add_row(name, f"{value:.4f}", "" if other is None else f"{other:.4f}")
@@ -85,24 +90,25 @@ def served(found: Mapping[str, Any] | None) -> Table:
     return table
 
 
-def status(local: Sequence[Any], found: Mapping[str, Any], running: bool) -> Group:
-    """All that `dropfit status` tells.
-
-    Args:
-        local: the local cloud's processes; empty elsewhere.
-        found: served, uploads, and where they were found events and trouble.
-        running: whether there is anything to ask.
-    """
+def status(found: Mapping[str, Any]) -> Group:
+    """All that `dropfit status` tells, as `deployment.status` found it."""
+    local = found["processes"]
     parts: list[Any] = [processes(local)] if local else []
-    if not running:
-        stopped = "The local cloud is not running: `dropfit up` starts it, and all it stored is still there."
-        return Group(*parts, stopped)
-    trouble = found.get("trouble")
-    parts.append(f"[red]What is served cannot be told:[/] {plain(trouble)}" if trouble else served(found["served"]))
+    crashed = [p["name"] for p in local if p["state"] == "crashed"]
+    if crashed:
+        names = ", ".join(crashed)
+        parts.append(f"[red]Crashed:[/] {names}. `dropfit logs {crashed[0]}`, then `dropfit down` and `dropfit up`.")
+    elif not found["running"]:
+        parts.append("The local cloud is not running: `dropfit up` starts it; all it stored is still there.")
+    if not found["running"]:
+        return Group(*parts)
+    parts.append(served(found["served"]))
+    if found["trouble"]:
+        parts.append(f" [red]But:[/] {plain(found['trouble'])}")
     parts.append(uploads(found["uploads"]))
     events = found.get("events")
     if events and (events["pending"] or events["dead"]):
-        parts.append(f"{events['pending']} upload events wait for delivery, {events['dead']} were given up.")
+        parts.append(f"{_count(events['pending'], 'event')} on the way to on_upload, {events['dead']} given up.")
     return Group(*parts)
 
 

@@ -128,7 +128,8 @@ class InstanceDecoder:
                 return BadRequest(f"the body is not JSON: {first}")
             wrong = {where.rstrip("`"): what}
         more = f" (the first {MAX_ERRORS} are listed)" if len(wrong) > MAX_ERRORS else ""
-        return BadRequest(f"{len(wrong)} fields are wrong{more}", dict(list(wrong.items())[:MAX_ERRORS]))
+        count = "1 field is" if len(wrong) == 1 else f"{len(wrong)} fields are"
+        return BadRequest(f"{count} wrong{more}", dict(list(wrong.items())[:MAX_ERRORS]))
 
     def _wrong_fields(self, where: str, instance: Any) -> dict[str, str]:
         if not isinstance(instance, dict):
@@ -143,6 +144,8 @@ class InstanceDecoder:
             try:
                 if isinstance(value, float) and not math.isfinite(value):
                     raise msgspec.ValidationError("Expected a finite number")
+                if isinstance(feature, Category) and feature.values and value not in (None, *feature.values):
+                    raise msgspec.ValidationError(f"Expected one of {', '.join(feature.values)}")
                 msgspec.convert(value, self._types[feature.name])
             except msgspec.ValidationError as error:
                 wrong[f"{where}.{feature.name}"] = str(error)

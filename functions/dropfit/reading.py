@@ -110,6 +110,8 @@ def read(stream: BinaryIO, needed: Sequence[str], max_unpacked: int) -> Iterator
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadFile(f"its gzip stream is broken: {error}", "broken-gzip") from error
     except pa.ArrowException as error:
+        if "straddling object" in str(error):
+            raise BadFile(f"a row is longer than {BLOCK:,} bytes", "too-large") from error
         raise BadFile(f"it cannot be read: {str(error).splitlines()[0]}", "unreadable") from error
     except OSError as error:
         # pyarrow tells of damaged pages by a plain OSError; its children are faults of the network.
@@ -126,7 +128,10 @@ def _text(plain: Any, needed: Sequence[str]) -> Iterator[Batch]:
         raise BadFile("it is UTF-16; save it as UTF-8", "not-utf8")
     if b"\x00" in head[:4096]:
         raise BadFile("it is neither CSV, JSON lines nor Parquet (its content decides, not its name)", "unknown")
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+    first = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if first == b"[":
+        raise BadFile("it is a JSON array; write JSON lines, one object a line", "json-array")
+    if first == b"{":
         return _json_lines(plain, needed)
     return _csv(plain, needed, head)
 

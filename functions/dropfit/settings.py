@@ -17,6 +17,7 @@ import msgspec
 
 from .errors import SettingsError
 
+DEFAULT_PROBLEM = "dropfit.problem:problem"
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -51,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_bucket: str
     models_bucket: str
     dataset: str = "dropfit"
-    problem: str = "dropfit.problem:problem"
+    problem: str = DEFAULT_PROBLEM
     training: Literal["dynamic", "static"] = "dynamic"
     retrain_job: str = ""
     jobs_dir: str = ".dropfit/logs"
@@ -93,6 +94,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"a DROPFIT_ setting is malformed: {error}") from error
+
+
+def problem_reference() -> str:
+    """Which problem is in force, also where nothing else is set yet."""
+    return os.environ.get(variable("problem")) or DEFAULT_PROBLEM
 
 
 def home() -> Path:

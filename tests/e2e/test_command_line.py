@@ -159,3 +159,44 @@ def test_up_stays_until_ctrl_c_and_then_leaves_nothing(clean: dict[str, str], tm
     assert up.wait(40) == 0, log.read_text()
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
+
+
+def test_a_contradiction_in_problem_py_stops_up_at_once_with_its_reason(dropfit: Dropfit, tmp_path: Path) -> None:
+    told = dropfit("up", "--detach", home=tmp_path, DROPFIT_PROBLEM="no.such:problem")
+    assert told.returncode == 1
+    assert "no.such" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not (tmp_path / "env").exists()
+
+
+@pytest.mark.parametrize("name", ["../x.csv", "/x.csv", "a//b.csv", "a/./b.csv", "x" * 1025, "bell\a.csv"])
+def test_a_name_that_could_lead_elsewhere_is_not_uploaded(dropfit: Dropfit, home: Path, name: str) -> None:
+    told = dropfit("upload", "--as", name, __file__, home=home)
+    assert told.returncode == 1
+    assert "object name" in told.stderr
+
+
+def test_a_crashed_storage_is_told_and_what_to_do_about_it(dropfit: Dropfit, tmp_path: Path) -> None:
+    try:
+        assert dropfit("up", "--detach", home=tmp_path).returncode == 0
+        processes = {p["name"]: p for p in json.loads(dropfit("status", "--json", home=tmp_path).stdout)["processes"]}
+        os.kill(processes["storage"]["pid"], signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while lives(processes["storage"]["pid"]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        told = dropfit("status", home=tmp_path)
+        assert told.returncode == 0
+        assert "Crashed:" in told.stdout
+        refused = dropfit("versions", home=tmp_path)
+        assert refused.returncode == 1
+        assert "storage has crashed" in refused.stderr
+    finally:
+        dropfit("down", home=tmp_path)
+
+
+def test_status_says_when_predict_serves_something_else(dropfit: Dropfit, home: Path, cloud: LocalCloud) -> None:
+    told = dropfit("status", "--json", home=home, DROPFIT_PREDICT_URL="http://127.0.0.1:9")
+    assert json.loads(told.stdout)["trouble"] == ""  # the env file is read whole: a stray variable changes nothing
+    environ = cloud.env | {"DROPFIT_PREDICT_URL": "http://127.0.0.1:9"}
+    told = dropfit("status", "--json", home=home, **environ)
+    assert "does not answer" in json.loads(told.stdout)["trouble"]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from penguins import FEATURES
 
-from beam_pipelines import intake, steps
+from beam_pipelines import intake, retrain, steps
 from dropfit import lease, orders, runs
 from dropfit.contract import Number
 from dropfit.errors import LeaseLost
@@ -431,3 +431,21 @@ def test_the_view_of_a_job_killed_after_its_promotion_is_mended_by_the_next(
     assert {row["model_version"] for row in table(there)} != {served}
     there.work()
     assert {row["model_version"] for row in table(there)} == {served}
+
+
+def test_a_problem_that_cannot_be_loaded_fails_what_waits_with_the_reason(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house()
+    receipt = there.upload("a.csv", penguins[0])
+    orders.ask(there.buckets.data, ())
+    with monkeypatch.context() as patch:
+        patch.setenv("DROPFIT_PROBLEM", "no.such:problem")
+        assert retrain.main() == 1
+    outcome = there.outcome(receipt)
+    assert (outcome.state, outcome.code) == ("failed", "problem")
+    assert "no.such" in outcome.reason
+    assert not orders.waiting(there.buckets.data)
+    orders.ask(there.buckets.data, ())
+    there.work()
+    assert there.outcome(receipt).state == "promoted"

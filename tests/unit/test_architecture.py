@@ -94,7 +94,7 @@ def test_the_package_imports_neither_functions_nor_jobs() -> None:
 
 def test_only_the_command_line_imports_the_local_cloud_and_only_when_a_command_needs_it() -> None:
     assert offenders([*FUNCTIONS, *PIPELINES], "localcloud") == set()
-    assert offenders(DROPFIT, "localcloud") <= {module("cli")}
+    assert offenders(DROPFIT, "localcloud") <= {module("cli"), module("deployment")}
     assert offenders(DROPFIT, "localcloud", top_level=True) == set()
 
 

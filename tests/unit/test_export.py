@@ -59,6 +59,41 @@ def test_an_estimator_that_takes_no_missing_values_is_refused_where_some_can_be_
         export.check(model, payload, MATRIX, 2, (1,))
 
 
+def faithful() -> dict[str, Any]:
+    """What docs/adapt.md says can be served, where inputs can be missing."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier, RandomForestClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
+
+    codes = make_pipeline(SimpleImputer(strategy="constant", fill_value=-1), OneHotEncoder(handle_unknown="ignore"))
+    behind_imputer = {
+        "forest": RandomForestClassifier(30, random_state=0),
+        "extra trees": ExtraTreesClassifier(30, random_state=0),
+        "boosting": GradientBoostingClassifier(n_estimators=20, random_state=0),
+        "tree": DecisionTreeClassifier(max_depth=6),
+        "logistic": make_pipeline(StandardScaler(), LogisticRegression()),
+        "network": make_pipeline(StandardScaler(), MLPClassifier((8,), max_iter=50, random_state=0)),
+    }
+    return {name: make_pipeline(SimpleImputer(), model) for name, model in behind_imputer.items()} | {
+        "one-hot": make_pipeline(
+            make_column_transformer((codes, [2]), (make_pipeline(SimpleImputer(), StandardScaler()), [0, 1])),
+            LogisticRegression(),
+        )
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_the_documents_call_faithful_is() -> None:
+    for name, estimator in faithful().items():
+        model, payload = exported(estimator)
+        assert export.check(model, payload, MATRIX, 2, (0, 1, 2)).differing <= export.ACCEPTED, name
+
+
 def test_an_estimator_without_a_converter_is_refused_by_name() -> None:
     from sklearn.base import BaseEstimator, ClassifierMixin
 

@@ -61,7 +61,7 @@ def test_a_feature_may_be_left_out_or_null_when_it_may_be_missing_or_others_dete
         ({"leaf": ""}, "leaf", "length >= 1"),
         ({"leaf": "x" * 13}, "leaf", "length <= 12"),
         ({"leaf": 5}, "leaf", "str"),
-        ({"cup": "medium"}, "cup", "medium"),
+        ({"cup": "medium"}, "cup", "one of small, large"),
         ({"spoons": 2.5}, "spoons", "int"),
         ({"spoons": True}, "spoons", "int"),
         ({"spoons": "2"}, "spoons", "int"),
