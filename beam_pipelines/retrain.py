@@ -10,7 +10,6 @@ another at work leaves at once. Every step can be done twice, so a job that was 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from types import FrameType
@@ -40,7 +39,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminated)
     config = settings.load()
     buckets = storage.connect(config)
-    job = os.environ.get("DROPFIT_JOB") or os.environ.get("CLOUD_RUN_EXECUTION") or "by-hand"
+    job = settings.job_name()
     try:
         problem = load_problem(config.problem)
     except ContractError as contradiction:

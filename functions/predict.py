@@ -16,7 +16,7 @@ from starlette.responses import Response
 from dropfit import settings, storage
 from dropfit.contract import load_problem
 from dropfit.registry import Registry
-from dropfit.serving import Reply, Service, problem
+from dropfit.serving import Reply, Service, problem_json
 
 
 @cache
@@ -50,7 +50,7 @@ async def predict(request: Request) -> Response:
     except ClientDisconnect:
         return Response(status_code=400)
     if body is None:
-        reply: Reply = problem(413, f"the body may hold {limits().max_request_bytes:,} bytes")
+        reply: Reply = problem_json(413, f"the body may hold {limits().max_request_bytes:,} bytes")
     else:
         content_type = request.headers.get("content-type", "")
         reply = await service().answer(request.method, request.url.path, content_type, body)

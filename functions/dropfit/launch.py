@@ -44,7 +44,10 @@ class ProcessLauncher:
 
     def launch(self) -> str:
         """Start a job; returns the path of its log."""
-        import psutil
+        try:
+            import psutil
+        except ImportError:
+            raise Unavailable("DROPFIT_RETRAIN_JOB is not set: in the cloud it names the Cloud Run job") from None
 
         now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
         job = f"retrain-{now}-{secrets.token_hex(3)}"

@@ -71,9 +71,9 @@ class Service:
         """
         allowed = METHODS.get(path)
         if allowed is None:
-            return problem(404, "there is POST /predict, GET /model and GET /health")
+            return problem_json(404, "there is POST /predict, GET /model and GET /health")
         if method not in (allowed, "HEAD" if allowed == "GET" else allowed):
-            return problem(405, f"{path} takes {allowed}", headers={"Allow": allowed})
+            return problem_json(405, f"{path} takes {allowed}", headers={"Allow": allowed})
         if path == "/health":
             return Reply(200, b'{"status":"ok"}')
         served = await self._live.get()
@@ -83,15 +83,15 @@ class Service:
 
     def _predict(self, served: Served, content_type: str, body: bytes) -> Reply:
         if content_type and content_type.split(";")[0].strip().lower() != JSON:
-            return problem(415, f"send Content-Type: {JSON}")
+            return problem_json(415, f"send Content-Type: {JSON}")
         try:
             columns = served.decoder.decode(body)
         except BadRequest as error:
-            return problem(error.status, error.detail, error.fields)
+            return problem_json(error.status, error.detail, error.fields)
         try:
             scored = served.version.scorer.score(columns)
         except ArtifactError as error:
-            return problem(500, str(error))
+            return problem_json(500, str(error))
         return Reply(200, _encode_predictions(served, scored))
 
     def _nothing_yet(self) -> Reply:
@@ -101,7 +101,7 @@ class Service:
             else "No model has been promoted yet: upload a data file to the landing bucket "
             f"({self._settings.landing_bucket}) and try again once `dropfit status` shows a version."
         )
-        return problem(503, detail, headers={"Retry-After": "5"})
+        return problem_json(503, detail, headers={"Retry-After": "5"})
 
     def _load(self) -> Served:
         pointer = self._registry.current().pointer
@@ -113,7 +113,7 @@ class Service:
         return served
 
 
-def problem(
+def problem_json(
     status: int, detail: str, fields: dict[str, str] | None = None, headers: dict[str, str] | None = None
 ) -> Reply:
     """An error as problem+json, naming every bad field."""

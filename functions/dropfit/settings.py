@@ -101,6 +101,11 @@ def problem_reference() -> str:
     return os.environ.get(variable("problem")) or DEFAULT_PROBLEM
 
 
+def job_name() -> str:
+    """What this job is called, under which its log is found: set by the launcher, or by Cloud Run."""
+    return os.environ.get("DROPFIT_JOB") or os.environ.get("CLOUD_RUN_EXECUTION") or "by-hand"
+
+
 def home() -> Path:
     """The local cloud's folder: DROPFIT_HOME, or `.dropfit` beside this clone's pyproject.toml."""
     return Path(os.environ.get("DROPFIT_HOME") or Path(__file__).parents[2] / ".dropfit").absolute()

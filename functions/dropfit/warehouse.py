@@ -17,7 +17,7 @@ from google.auth import exceptions as auth_errors
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-from .errors import NotFound, SettingsError, of_google
+from .errors import ArtifactError, NotFound, SettingsError, of_google
 from .settings import Settings
 from .tables import VIEW, TableColumn, TableFacts
 
@@ -49,7 +49,13 @@ class Warehouse:
         self._dataset = f"{settings.project}.{settings.dataset}"
 
     def name(self, table: str) -> str:
-        """The table's full name."""
+        """The table's full name.
+
+        Raises:
+            ArtifactError: when it is no name of ours; a pointer says what is shown, and comes from storage.
+        """
+        if not DATASET.match(table):
+            raise ArtifactError(f"{table[:80]!r} is no table of ours")
         return f"{self._dataset}.{table}"
 
     def load(

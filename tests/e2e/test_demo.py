@@ -87,6 +87,7 @@ def test_a_demo_that_fails_says_what_why_and_which_log(
     assert left_running(tmp_path) == []
 
 
+@pytest.mark.verify
 def test_a_demo_that_is_interrupted_leaves_nothing(clean: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "demo.log"
     with log.open("wb") as output:

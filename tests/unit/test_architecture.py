@@ -194,7 +194,6 @@ def test_only_settings_reads_the_environment() -> None:
     allowed = {
         module("settings"): None,  # the one reader
         module("launch"): {"*"},  # copies it for the child process
-        "beam_pipelines/retrain.py": {"DROPFIT_JOB", "CLOUD_RUN_EXECUTION"},  # who started this process
     }
     found = {where(path): set(reads_of_the_environment(path)) for path in [*FUNCTIONS, *DROPFIT, *PIPELINES]}
     guilty = {

@@ -14,7 +14,7 @@ from fakes import FakeBucket, Shelf, settings, shelve, tea
 from dropfit import export, version
 from dropfit.contract import Label
 from dropfit.registry import CURRENT, Registry
-from dropfit.serving import METHODS, PROBLEM_JSON, Reply, Service, problem
+from dropfit.serving import METHODS, PROBLEM_JSON, Reply, Service, problem_json
 
 GOOD: dict[str, Any] = {"leaf": "assam", "cup": "small", "minutes": 3}
 VERDICT = Label(name="verdict", values=("awful", "fair", "good", "never given"))
@@ -231,7 +231,7 @@ def test_the_model_card_says_what_is_served_how_good_it_is_and_what_a_request_ho
 
 @pytest.mark.parametrize("status", [400, 404, 405, 413, 415, 503])
 def test_every_error_is_problem_json(status: int) -> None:
-    reply = problem(status, "why", {"instances[0].leaf": "missing"})
+    reply = problem_json(status, "why", {"instances[0].leaf": "missing"})
     document = msgspec.json.decode(reply.body)
     assert reply.content_type == "application/problem+json"
     assert document == {

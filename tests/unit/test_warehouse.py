@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What BigQuery itself is strict about and its emulator is not, against a fake of the client."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fakes import tea
+from google.api_core import exceptions as google_errors
+
+from dropfit import tables, warehouse
+from dropfit.contract import Number
+from dropfit.errors import ArtifactError, NotFound, Refused, SettingsError, Unavailable
+from dropfit.settings import Settings
+from dropfit.warehouse import Warehouse
+
+SETTINGS = Settings(project="p", landing_bucket="l", data_bucket="d", models_bucket="m")
+# cloud.google.com/bigquery/docs/reference/standard-sql/lexical#reserved_keywords
+RESERVED = set(
+    re.findall(
+        r"\w+",
+        """
+        all and any array as asc assert_rows_modified at between by case cast collate contains create cross cube
+        current default define desc distinct else end enum escape except exclude exists extract false fetch
+        following for from full group grouping groups hash having if ignore in inner intersect interval into is join
+        lateral left like limit lookup merge natural new no not null nulls of on or order outer over partition
+        preceding proto qualify range recursive respect right rollup rows select set some struct tablesample then to
+        treat true unbounded union unnest using when where window with within
+        """,
+    )
+)
+
+
+class Client:
+    """Remembers what it was asked, and fails as it is told."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.fault = fault
+        self.asked: list[Any] = []
+
+    def _answer(self, *given: Any, **named: Any) -> Any:
+        self.asked.append((given, named))
+        if self.fault:
+            raise self.fault
+        return SimpleNamespace(result=lambda timeout: [])
+
+    load_table_from_uri = query = _answer
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    fake = Client()
+    monkeypatch.setattr(warehouse.bigquery, "Client", lambda project: fake)
+    return fake
+
+
+def test_no_alias_in_our_sql_is_a_reserved_word() -> None:
+    source = Path(warehouse.__file__).read_text()
+    aliases = {alias.lower() for alias in re.findall(r"\bAS (?!SELECT)(\w+)", source)}
+    assert len(aliases) >= 4
+    assert aliases & RESERVED == set()
+
+
+def test_a_table_is_clustered_by_no_more_than_four_columns_and_by_no_fraction(client: Client) -> None:
+    wide = tuple(Number(name=f"n{n}", integer=n % 2 == 0) for n in range(12))
+    contract = tea(
+        features=wide, key=tuple(f.name for f in wide), derived=(), derive=None, prepare=lambda file: {}
+    ).contract
+    Warehouse(SETTINGS).load("predictions__x", tables.columns(contract), ["gs://d/a"], contract.key, {})
+    config = client.asked[0][1]["job_config"]
+    assert config.clustering_fields == ["n0", "n2", "n4", "n6"]
+    assert [field.name for field in config.schema][:2] == ["n0", "n1"]
+
+
+def test_a_name_that_is_no_table_never_reaches_a_query(client: Client) -> None:
+    with pytest.raises(ArtifactError):
+        Warehouse(SETTINGS).point_view("x`; DROP TABLE y; --")
+    assert client.asked == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "ours"),
+    [
+        (google_errors.NotFound("x"), NotFound),
+        (google_errors.BadRequest("x"), Refused),
+        (google_errors.Forbidden("x"), Refused),
+        (google_errors.TooManyRequests("x"), Unavailable),
+        (google_errors.ServiceUnavailable("x"), Unavailable),
+        (google_errors.RetryError("x", None), Unavailable),
+        (ConnectionError("x"), Unavailable),
+    ],
+    ids=lambda value: value.__class__.__name__ if isinstance(value, Exception) else "",
+)
+def test_googles_faults_become_ours(client: Client, fault: Exception, ours: type[Exception]) -> None:
+    client.fault = fault
+    with pytest.raises(ours):
+        Warehouse(SETTINGS).look_up({"leaf": "assam", "pot": 3})
+
+
+def test_a_dataset_that_is_no_name_is_refused() -> None:
+    with pytest.raises(SettingsError, match="DROPFIT_DATASET"):
+        Warehouse(Settings(project="p", landing_bucket="l", data_bucket="d", models_bucket="m", dataset="a.b`c"))
