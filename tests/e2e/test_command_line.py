@@ -176,6 +176,7 @@ def test_a_name_that_could_lead_elsewhere_is_not_uploaded(dropfit: Dropfit, home
     assert "object name" in told.stderr
 
 
+@pytest.mark.verify
 def test_a_crashed_storage_is_told_and_what_to_do_about_it(dropfit: Dropfit, tmp_path: Path) -> None:
     try:
         assert dropfit("up", "--detach", home=tmp_path).returncode == 0

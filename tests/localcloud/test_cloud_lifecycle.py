@@ -313,6 +313,7 @@ def test_pid_files_of_dead_jobs_are_cleared_away_and_harm_nobody(start: Start) -
     assert not list(cloud.home.logs.glob("*.pid"))
 
 
+@pytest.mark.verify
 def test_a_detached_cloud_stays_and_its_state_survives_down_and_up(functions: Path, tmp_path: Path) -> None:
     home, told = tmp_path / "home", []
     start_detached(home, progress=told.append, functions_dir=functions)

@@ -275,7 +275,7 @@ def texts() -> Iterator[tuple[str, str]]:
             yield where(path), payload.decode(errors="replace")
 
 
-HOME_PATH = re.compile(r"/(?:home|Users)/[A-Za-z_][\w.-]*/|(?<![\w./])/root/\w")
+HOME_PATH = re.compile(r"/(?:home|Users)/[A-Za-z_][\w.-]*/|(?<![\w./])/(?:root)/\w")
 INDEX_HOST = re.compile(
     r"pypi[.]org/simple|test[.]pypi[.]org|files[.]pythonhosted[.]org|^\s*(?:--)?(?:extra-)?index-url\b"
     r"|https?://[^/\s'\"]*(?:artifactory|nexus|devpi|pkg[.]dev/[^\s'\"]*/simple)",
