@@ -2,7 +2,9 @@
 """The serving endpoint, an HTTP function on the async door of functions-framework.
 
     curl -H 'Content-Type: application/json' $DROPFIT_PREDICT_URL/predict \
-      -d '{"instances": [{"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}]}'
+      -d '{"instances": [{...}]}'
+
+What an instance holds is the contract's: `GET /model` lists the features.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class BadRequest(DropfitError):
 
     Args:
         detail: one sentence.
-        fields: where it is wrong -> what is wrong there, such as `instances[2].hour` -> `...`.
+        fields: where it is wrong -> what is wrong there, such as `instances[2].area` -> `...`.
         status: the HTTP status that says so.
     """
 

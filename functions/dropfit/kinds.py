@@ -25,7 +25,7 @@ class Number(msgspec.Struct, frozen=True, kw_only=True, tag="number", omit_defau
         integer: whole numbers only.
         missing: whether a row or a request may leave it out.
         given_by: the features that determine it. What the accepted data say is pinned in the version, and a request
-            that leaves it out is completed from there (a route's distance, say).
+            that leaves it out is completed from there (the population of a town, say).
         description: one line for the API document and the model card.
     """
 
