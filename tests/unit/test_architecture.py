@@ -219,14 +219,11 @@ COLUMNS = {
     "air_time",
 }
 """Columns of the flights that are no everyday words of Python."""
-TELLS_THE_STORY = ("functions/dropfit/problem.py", "localcloud/demo.py", "localcloud/flights.py", "localcloud/story")
-SHOWS_ITS_CALL = {"functions/predict.py"}
-"""Its docstring holds the curl call of the problem as shipped."""
+TELLS_THE_STORY = ("functions/dropfit/problem.py", "localcloud/demo.py", "localcloud/flights.py")
 
 
 def flights_named(path: Path) -> Iterator[str]:
     parsed = tree(path)
-    docstring = ast.get_docstring(parsed) if where(path) in SHOWS_ITS_CALL else None
     for node in ast.walk(parsed):
         if isinstance(node, ast.keyword) and node.arg == "dest":
             continue  # argparse's own
@@ -234,10 +231,9 @@ def flights_named(path: Path) -> Iterator[str]:
         names |= {node.arg} if isinstance(node, (ast.arg, ast.keyword)) and node.arg else set()
         names |= {node.attr} - {"weekday"} if isinstance(node, ast.Attribute) else set()
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            same = docstring is not None and ast.get_docstring(parsed, clean=False) == node.value
             # Prose may speak of a route's distance; a name alone, or one in quotes or backticks, is a column.
             quoted = re.findall(r"""['"`](\w+)['"`]""", node.value)
-            names |= set() if same else {node.value, *quoted}
+            names |= {node.value, *quoted}
         if names & COLUMNS:
             yield f"{where(path)}:{getattr(node, 'lineno', 0)} {', '.join(sorted(names & COLUMNS))}"
 
