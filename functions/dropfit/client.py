@@ -49,15 +49,15 @@ def predict(settings: Settings, wanted: list[Any]) -> dict[str, Any]:
 
 
 def serving(settings: Settings) -> tuple[str, str]:
-    """The version that the function serves, and why it serves none; one of them is empty.
+    """The version that the function serves, and why it serves none, or none newer.
 
     Raises:
         Unavailable: when the function does not answer.
     """
     status, document = _call(settings, "GET", "/model")
     if status == 200:
-        return str(document["version"]), ""
-    return "", f"the predict function answers {status}: {document.get('detail', '')}"
+        return str(document["version"]), str(document.get("trouble") or "")
+    return "", f"it answers {status}: {document.get('detail', '')}"
 
 
 def _call(settings: Settings, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:

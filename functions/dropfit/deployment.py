@@ -82,5 +82,7 @@ def _served(settings: Settings, registry: Registry) -> tuple[dict[str, Any] | No
     except DropfitError as error:
         return served, str(error)
     if not trouble and version != served["version"]:
-        trouble = f"the predict function still serves {version}; it looks for a new one with each request"
+        trouble = "it looks for a new version with each request"
+    if trouble:
+        trouble = f"the predict function serves {version or 'nothing'}: {trouble}"
     return served, trouble

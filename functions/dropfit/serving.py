@@ -79,7 +79,11 @@ class Service:
         served = await self._live.get()
         if served is None:
             return self._nothing_yet()
-        return Reply(200, model_card(served)) if path == "/model" else self._predict(served, content_type, body)
+        return (
+            Reply(200, model_card(served, self._live.trouble))
+            if path == "/model"
+            else self._predict(served, content_type, body)
+        )
 
     def _predict(self, served: Served, content_type: str, body: bytes) -> Reply:
         if content_type and content_type.split(";")[0].strip().lower() != JSON:
@@ -143,8 +147,8 @@ def _encode_predictions(served: Served, scored: Any) -> bytes:
     return msgspec.json.encode({"predictions": rows, "model_version": served.version.manifest.version})
 
 
-def model_card(served: Served) -> bytes:
-    """`GET /model`: what is served, how good it is, and what a request holds."""
+def model_card(served: Served, trouble: str = "") -> bytes:
+    """`GET /model`: what is served, how good it is, what a request holds, and why nothing newer is served."""
     manifest, pointer = served.version.manifest, served.pointer
     contract: Contract = manifest.contract
     vocabularies = served.version.scorer.encoder.encoding.vocabularies
@@ -167,6 +171,7 @@ def model_card(served: Served) -> bytes:
             "classes": manifest.classes or (None if not isinstance(contract.target, Label) else ()),
             "policy": contract.policy,
             "runtime": "onnxruntime",
+            "trouble": trouble or None,
         }
     )
 

@@ -80,10 +80,21 @@ def hold_out(problem: Problem, columns: Columns) -> Holdout:
     blocks = np.unique(times)
     if len(blocks) < 2:
         mask = np.random.default_rng(problem.seed).random(len(times)) < problem.gate.holdout_share
-        return Holdout(mask, str(blocks[0]), str(blocks[0]), "random")
+        return Holdout(mask, _named(blocks[0]), _named(blocks[0]), "random")
     held = min(len(blocks) - 1, max(1, round(len(blocks) * problem.gate.holdout_share)))
-    first, last = (str(b)[:10] if blocks.dtype.kind == "M" else str(b) for b in (blocks[-held], blocks[-1]))
+    first, last = (_named(b) for b in (blocks[-held], blocks[-1]))
     return Holdout(times >= blocks[-held], first, last, "newest")
+
+
+def _named(block: Any) -> str:
+    """A time block for people: the day, the number, the name."""
+    return (
+        str(block)[:10]
+        if isinstance(block, np.datetime64)
+        else f"{block:g}"
+        if isinstance(block, float)
+        else str(block)
+    )
 
 
 def train(problem: Problem, columns: Columns) -> Trained:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,17 @@ def test_a_broken_version_leaves_the_loaded_one_serving(
     refused = fresh.post("/predict", json={"instances": [ADELIE]})
     assert refused.status_code == 503
     assert "does not hash" in refused.json()["detail"]
+
+
+def test_why_no_newer_version_is_served_stands_in_the_model_card(
+    door: TestClient, trained: Registry, settings: Settings
+) -> None:
+    assert door.get("/model").json()["trouble"] is None
+    before = trained.current()
+    trained.promote("20990101T000000-deadbeef", before.pointer.table, before)
+    deadline = time.monotonic() + 10
+    while door.get("/model").json()["trouble"] is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    card = door.get("/model").json()
+    assert card["version"] == before.pointer.version
+    assert "20990101T000000-deadbeef" in card["trouble"]
