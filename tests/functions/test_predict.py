@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,10 @@ def settings(deployment: Callable[..., Settings]) -> Settings:
 
 
 @pytest.fixture
-def door(settings: Settings) -> TestClient:
-    return TestClient(functions_framework.aio.create_asgi_app("predict", str(SOURCE), "http"))
+def door(settings: Settings) -> Iterator[TestClient]:
+    # As a context: one event loop for all requests, as in a server; else a look at the pointer dies with its request.
+    with TestClient(functions_framework.aio.create_asgi_app("predict", str(SOURCE), "http")) as client:
+        yield client
 
 
 @pytest.fixture
