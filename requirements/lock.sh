@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
-  uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml "$@"
+  uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml "$@"
 }
 compile --extra jobs --extra dev -o requirements/dev.txt
 compile --extra jobs -c requirements/dev.txt -o requirements/jobs.txt

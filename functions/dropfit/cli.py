@@ -143,14 +143,13 @@ def train(
     objects: Annotated[list[str] | None, typer.Argument(metavar="[OBJECT]...")] = None, wait: Wait = False
 ) -> None:
     """Train now: on the named uploads, or on the window of problem.py. For training=static, and to try again."""
-    from . import lease, orders
+    from . import lease, orders, overview
     from .launch import launcher
-    from .receipts import Receipts
 
     settings, buckets = deployment.connect()
-    taken_in = {r.object.name for r in Receipts(buckets.data).all() if r.accepted is not None}
-    unknown = [name for name in objects or () if name not in taken_in]
-    if unknown or not taken_in:
+    trainable = overview.trainable(buckets)
+    unknown = [name for name in objects or () if name not in trainable]
+    if unknown or not trainable:
         raise NotFound(f"not among the uploads taken in: {', '.join(unknown) or 'there are none'}")
     follower = _follower(buckets)
     request = orders.ask(buckets.data, tuple(objects or ()))

@@ -60,6 +60,11 @@ def uploads(buckets: Buckets, most: int) -> list[dict[str, Any]]:
     ]
 
 
+def trainable(buckets: Buckets) -> set[str]:
+    """Names of the uploads a training can be ordered on: taken in, or failed, which an order tries again."""
+    return {r.object.name for r in Receipts(buckets.data).all() if r.accepted is not None or r.state == "failed"}
+
+
 def versions(registry: Registry) -> list[dict[str, Any]]:
     """Every version with verdict and metrics, newest first; the served one is marked."""
     pointer = registry.current().pointer

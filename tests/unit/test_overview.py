@@ -74,3 +74,16 @@ def test_a_key_that_is_not_in_the_table_is_not_found_by_its_values(registry: Reg
         overview.table_row(registry, Warehouse(), {"cup": "small", "leaf": "mate", "minutes": 3})
     with pytest.raises(NotFound, match="nothing is served"):
         overview.table_row(Registry(buckets.data), Warehouse(), {})
+
+
+def test_a_training_can_be_ordered_on_what_was_taken_in_and_on_what_failed(buckets: Buckets) -> None:
+    receipts = Receipts(buckets.data)
+    taken = Accepted(rows=5, rejected=0, sha256="", size=1)
+    for name, changes in {
+        "kept.csv": {"state": "kept", "accepted": taken},
+        "failed.csv": {"state": "failed"},
+        "bad.csv": {"state": "quarantined"},
+        "new.csv": {"state": "received"},
+    }.items():
+        receipts.advance(receipts.register(UploadedObject("landing", name, 1))[0], **changes)
+    assert overview.trainable(buckets) == {"kept.csv", "failed.csv"}
