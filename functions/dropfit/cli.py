@@ -6,25 +6,19 @@ Heavy libraries are imported where they are used, so that `--help` comes at once
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from . import deployment
 from . import settings as config
 from .errors import BadRequest, DropfitError, NotFound
+from .terminal import AsJson, Wait, err, follower, out, print_json, tell_until_done
 from .text import plain
-
-if TYPE_CHECKING:
-    from .follow import Moment
-    from .storage import Buckets
 
 app = typer.Typer(
     name="dropfit",
@@ -35,15 +29,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-WIDE = 200
-"""Columns when nobody looks: a pipe must not cut tables at 80."""
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
-PATIENCE = 1800.0
-GOOD = ("promoted", "kept", "recorded")
-
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Stay and tell what becomes of it.")]
 
 
 def main() -> None:
@@ -100,7 +85,7 @@ def status(as_json: AsJson = False, most: Annotated[int, typer.Option("--uploads
 
     found = deployment.status(most)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     from . import display
 
@@ -124,7 +109,7 @@ def upload(
     for wanted in names:
         _check_name(wanted)
     _, buckets = deployment.connect()
-    follower = _follower(buckets)
+    following = follower(buckets)
     ids = []
     for file, wanted in zip(files, names, strict=True):
         with progress.open(file, "rb", description=f"uploading {file.name}", console=err, transient=True) as stream:
@@ -135,7 +120,7 @@ def upload(
     if not wait:
         out.print("`dropfit status` says what becomes of it; with --wait this command does.")
         return
-    _tell_until_done(follower.uploads(ids))
+    tell_until_done(following.uploads(ids))
 
 
 @app.command(rich_help_panel="Data and models")
@@ -151,14 +136,14 @@ def train(
     unknown = [name for name in objects or () if name not in trainable]
     if unknown or not trainable:
         raise NotFound(f"not among the uploads taken in: {', '.join(unknown) or 'there are none'}")
-    follower = _follower(buckets)
+    following = follower(buckets)
     request = orders.ask(buckets.data, tuple(objects or ()))
     if lease.read(buckets.data)[0] is None:
         out.print(f"training launched: {plain(launcher(settings).launch())}")
     else:
         out.print("a job is at work; it will train once more when it is done")
     if wait:
-        _tell_until_done(follower.run(lambda: not orders.is_waiting(buckets.data, request)))
+        tell_until_done(following.run(lambda: not orders.is_waiting(buckets.data, request)))
 
 
 @app.command(rich_help_panel="Data and models")
@@ -169,7 +154,7 @@ def predict(
     from . import client
 
     text = sys.stdin.read() if instance == "-" else instance
-    _print_json(client.predict(config.load_for_person(), client.instances(text)))
+    print_json(client.predict(config.load_for_person(), client.instances(text)))
 
 
 @app.command(rich_help_panel="Data and models")
@@ -180,7 +165,7 @@ def versions(as_json: AsJson = False) -> None:
 
     found = overview.versions(Registry(deployment.connect()[1].models))
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     from . import display
 
@@ -222,33 +207,3 @@ def _check_name(name: str) -> None:
     parts = name.split("/")
     if "" in parts or ".." in parts or "." in parts or not name.isprintable() or len(name.encode()) > 1024:
         raise BadRequest(f"{name[:80]!r} is no good object name: no empty part, . or .., at most 1,024 bytes")
-
-
-def _follower(buckets: Buckets) -> Any:
-    from .follow import Follower
-
-    return Follower(buckets.data, PATIENCE)
-
-
-def _tell_until_done(moments: Iterable[Moment]) -> None:
-    """Print what happens; exit 1 when an upload or the training did not come to a good end."""
-    from . import display
-
-    bad = False
-    with err.status("waiting ..."):
-        for moment in moments:
-            what, detail = display.told(moment)
-            out.print(f"[dim]{moment.seconds:7.2f} s[/]  {plain(what)}  {plain(detail)}")
-            bad |= moment.what == "outcome" and moment.detail["state"] not in GOOD
-            bad |= moment.what == "finished" and moment.detail["outcome"] == "failed"
-    if bad:
-        raise typer.Exit(1)
-
-
-def _print_json(document: Any) -> None:
-    """JSON: in colour for people, plain for programs."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    if out.is_terminal:
-        out.print_json(text)
-    else:
-        print(text)
