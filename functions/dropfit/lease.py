@@ -14,9 +14,12 @@ import msgspec
 
 from . import documents
 from .errors import ArtifactError, Conflict, DropfitError, LeaseLost, NotFound
-from .storage import Bucket
+from .storage import Bucket, Stored
 
 NAME = "leases/retrain.json"
+CLOCK = "leases/clock"
+BEAT = 10.0
+"""Seconds between two renewals at least: storage takes about one write a second to one name."""
 LOG = logging.getLogger(__name__)
 
 
@@ -45,7 +48,7 @@ class Lease:
         bucket: the data bucket.
         holder: the job's name.
         seconds: how long it lasts without renewal. Renewals come every third of it, but never more often than
-            storage takes writes to one name, once a second.
+            every BEAT seconds.
 
     Raises:
         Conflict: on entering, when another job holds it.
@@ -61,9 +64,11 @@ class Lease:
 
     def __enter__(self) -> Lease:
         """Take the lease, or raise Conflict."""
-        held, generation = read(self._bucket)
-        if held is not None:
+        held, stored = _look(self._bucket)
+        # Whether a silent holder is dead, storage's own clock decides: it dated the renewals, and ours may be wrong.
+        if held is not None and stored is not None and not _expired(held, stored, server_time(self._bucket)):
             raise Conflict(f"{held.holder} is at work")
+        generation = stored.generation if stored else 0
         self._write(self._claim, generation)
         self._thread.start()
         return self
@@ -89,7 +94,7 @@ class Lease:
             raise LeaseLost("the lease was not renewed in time; another job may have taken over")
 
     def _beat(self) -> None:
-        while not self._stop.wait(max(1.0, self._claim.seconds / 3)):
+        while not self._stop.wait(max(BEAT, self._claim.seconds / 3)):
             self._claim = msgspec.structs.replace(self._claim, beat=self._claim.beat + 1)
             try:
                 self._write(self._claim, self._generation)
@@ -114,14 +119,36 @@ class Lease:
 
 
 def read(bucket: Bucket) -> tuple[Claim | None, int]:
-    """Who holds the lease, or None; and the generation a taker must replace (0: there is none)."""
+    """Who holds the lease by this machine's clock, or None; and the generation of the lease (0: there is none)."""
+    held, stored = _look(bucket)
+    if held is None or stored is None or _expired(held, stored, dt.datetime.now(dt.UTC)):
+        return None, stored.generation if stored else 0
+    return held, stored.generation
+
+
+def is_held(bucket: Bucket) -> bool:
+    """Whether somebody holds the lease, by storage's clock."""
+    held, stored = _look(bucket)
+    return held is not None and stored is not None and not _expired(held, stored, server_time(bucket))
+
+
+def server_time(bucket: Bucket) -> dt.datetime:
+    """The time by storage's clock: that of a write made now."""
+    return bucket.put(CLOCK, b"").updated
+
+
+def _look(bucket: Bucket) -> tuple[Claim | None, Stored | None]:
+    """The claim that was not given back, and the lease object."""
     stored = bucket.stat(NAME)
     if stored is None:
-        return None, 0
+        return None, None
     try:
         claim = documents.decode(bucket.read(NAME, stored.generation), Claim)
     except (NotFound, ArtifactError):
         # Overwritten between the two reads, or garbage: as good as expired, and the swap settles who takes it.
-        return None, stored.generation
-    age = (dt.datetime.now(dt.UTC) - stored.updated).total_seconds()
-    return (None if claim.released or age >= claim.seconds else claim), stored.generation
+        return None, stored
+    return (None if claim.released else claim), stored
+
+
+def _expired(claim: Claim, stored: Stored, now: dt.datetime) -> bool:
+    return (now - stored.updated).total_seconds() >= claim.seconds

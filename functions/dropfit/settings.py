@@ -32,12 +32,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         dataset: BigQuery dataset of the static-serving table.
         problem: `module:attribute` of the Problem in force.
         training: `dynamic` trains on every upload; `static` records uploads until `dropfit train`.
+        publish: `auto` serves a version that has passed the gate; `hold` lets it wait for `dropfit approve`.
         retrain_job: `projects/P/locations/L/jobs/J` of the Cloud Run job; empty means a local process.
         jobs_dir: where local job processes write their logs.
         predict_url: base URL of the predict function.
         on_upload_url: URL of the on_upload function.
         lease_seconds: a job that has not renewed its lease for so long is taken for dead.
         sweep_grace_seconds: how long an object may wait for its event before the sweeper registers it.
+        keep_versions: so many versions that were served last stay ready for `dropfit rollback`.
+        gc_grace_seconds: `dropfit gc` leaves alone what is younger.
         max_attempts: how often an upload whose processing crashed is tried before it is recorded as failed.
         max_bad_share: a file with a larger share of rejected rows (0 to 1) is quarantined whole.
         max_file_bytes: a larger upload is quarantined without being read.
@@ -54,12 +57,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dataset: str = "dropfit"
     problem: str = DEFAULT_PROBLEM
     training: Literal["dynamic", "static"] = "dynamic"
+    publish: Literal["auto", "hold"] = "auto"
     retrain_job: str = ""
     jobs_dir: str = ".dropfit/logs"
     predict_url: str = ""
     on_upload_url: str = ""
-    lease_seconds: Annotated[float, msgspec.Meta(ge=3)] = 60.0
+    lease_seconds: Annotated[float, msgspec.Meta(ge=12)] = 60.0
     sweep_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    keep_versions: Count = 5
+    gc_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 7 * 86_400.0
     max_attempts: Count = 3
     max_bad_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
     max_file_bytes: Count = 2 * 1024**3

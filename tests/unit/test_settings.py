@@ -46,8 +46,8 @@ def test_a_variable_set_to_nothing_is_not_set() -> None:
 
 
 def test_numbers_are_read_as_numbers() -> None:
-    found = settings.load({**ENOUGH, "DROPFIT_MAX_INSTANCES": "5", "DROPFIT_LEASE_SECONDS": "4.5"})
-    assert (found.max_instances, found.lease_seconds) == (5, 4.5)
+    found = settings.load({**ENOUGH, "DROPFIT_MAX_INSTANCES": "5", "DROPFIT_LEASE_SECONDS": "14.5"})
+    assert (found.max_instances, found.lease_seconds) == (5, 14.5)
 
 
 @pytest.mark.parametrize(
