@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from beam_pipelines import intake, steps
 from beam_pipelines.intake import Services
 from dropfit import attempts, orders
+from dropfit.attempts import Attempts
 from dropfit.encoding import length
 from dropfit.errors import Conflict, DropfitError, LeaseLost, TrainingError, Unavailable
 from dropfit.lease import Lease
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dropfit.registry import Current
 
 LOG = logging.getLogger(__name__)
+MOVED = "the pointer was moved while this version was in training; it was left where it is"
 CRASHED = "jobs ended without an outcome; `dropfit logs retrain` says why, and `dropfit train` tries again"
 
 
@@ -133,8 +135,13 @@ class Round:
         if since.pointer is not None and since.pointer.version == version:
             self._close(concerned, "promoted", "this very version is served already", version)
             return
-        if self._given_up(version, again=any(r.attempts == 1 for r in requests)):
+        begun = self._begun(version, since, again=any(r.attempts == 1 for r in requests))
+        if begun.begun >= self._most:
             self._close(concerned, "failed", f"{self._most} {CRASHED}", version, "crashed")
+            return
+        if begun.epoch != _epoch(since):
+            attempts.forget(self._data, version)
+            self._close(concerned, "kept", f"{MOVED}; `dropfit train` compares it with what is served now", version)
             return
         try:
             outcome, reason = self._make(version, inputs, left_out, since)
@@ -144,11 +151,11 @@ class Round:
         attempts.forget(self._data, version)
         self._close(concerned, outcome, reason, version)
 
-    def _given_up(self, version: str, again: bool) -> bool:
-        """Whether the version has killed its jobs too often; a person's order tries it anew."""
+    def _begun(self, version: str, since: Current, again: bool) -> Attempts:
+        """How the version's training stood before this attempt; a person's order tries it anew."""
         if again:
             attempts.forget(self._data, version)
-        return attempts.begin(self._data, version) >= self._most
+        return attempts.begin(self._data, version, _epoch(since))
 
     def _settle_unused(self, taken: Sequence[Receipt], inputs: Sequence[Receipt], left_out: dict[str, str]) -> None:
         """Outcomes of uploads that were taken in and are no part of this training."""
@@ -167,16 +174,28 @@ class Round:
         """Fit, judge, fill the table and promote; returns the outcome and why."""
         services, log = self._services, self._log
         manifest, rows = self._version(version, inputs, left_out)
-        report = steps.judge(services, manifest)
+        with log.step("gate") as detail:
+            report = steps.judge(services, manifest)
+            detail.update(passed=report.passed, reasons=list(report.reasons))
         if not report.passed:
             return "kept", "; ".join(report.reasons)
         with log.step("table") as detail:
             table, detail["rows"] = steps.fill_table(services, manifest, rows)
             detail["table"] = table
+        if waits := self._waits(since):
+            return "held", f"{waits}; {'; '.join(report.reasons)}"
         with log.step("promote") as detail:
             detail["previous"] = since.pointer.version if since.pointer else ""
             reason = self._promote(version, table, since)
         return ("kept", reason) if reason else ("promoted", "; ".join(report.reasons))
+
+    def _waits(self, since: Current) -> str:
+        """Why a version that has passed is not promoted at once, empty when it is."""
+        if since.pointer is not None and since.pointer.pinned:
+            return f"{since.pointer.version} is pinned by {since.pointer.by}: `dropfit unpin`, then `dropfit approve`"
+        if self._services.settings.publish == "hold":
+            return "publish=hold: `dropfit show` and `dropfit approve` or `dropfit reject`"
+        return ""
 
     def _version(self, version: str, inputs: list[Receipt], left_out: dict[str, str]) -> tuple[Manifest, Columns]:
         """Fit and export, or find what an earlier job made; with the rows it was fitted on."""
@@ -198,9 +217,10 @@ class Round:
         """The commit; returns why not, when the pointer was moved by somebody else meanwhile."""
         self._held.check()
         try:
-            self._services.registry.promote(version, table, since)
+            registry = self._services.registry
+            registry.promote(version, table, since, by=self._log.run.job, manifest_sha256=registry.seal(version))
         except Conflict:
-            return "the pointer was moved while this version was in training; it was left where it is"
+            return MOVED
         finally:
             steps.repair_view(self._services)
         return ""
@@ -234,3 +254,7 @@ class Round:
                 self._services.receipts.advance(receipt, attempts=max(0, receipt.attempts - 1))
         except DropfitError as error:
             LOG.warning("the attempts stay counted: %s", error)
+
+
+def _epoch(since: Current) -> int:
+    return since.pointer.epoch if since.pointer else 0

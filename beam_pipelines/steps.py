@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from beam_pipelines.intake import Services
-from dropfit import __version__, tables
+from dropfit import __version__, tables, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
 from dropfit.errors import NotFound
@@ -143,6 +143,7 @@ def fill_table(services: Services, manifest: Manifest, rows: Columns) -> tuple[s
         labels={"dropfit_version": manifest.version.lower()},
     )
     tables.verify(table, warehouse.facts(table, manifest.contract.key, manifest.version), shards.rows)
+    services.registry.complete(manifest.version, table, shards.rows)
     return table, shards.rows
 
 
@@ -150,9 +151,7 @@ def repair_view(services: Services) -> None:
     """The view shows what the pointer says; it is derived, never the truth."""
     from dropfit.warehouse import Warehouse
 
-    pointer = services.registry.current().pointer
-    if pointer is not None:
-        Warehouse(services.settings).point_view(pointer.table)
+    view.repair(services.registry, Warehouse(services.settings))
 
 
 def libraries() -> dict[str, str]:

@@ -22,6 +22,7 @@ from .text import plain
 STATES = {
     "promoted": "green",
     "recorded": "cyan",
+    "held": "magenta",
     "kept": "yellow",
     "received": "blue",
     "accepted": "blue",
@@ -225,6 +226,7 @@ STEPS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "ingest": ("rows taken in", _taken_in),
     "train": ("model fitted", _fitted),
     "export": ("model exported", _exported),
+    "gate": ("judged", lambda d: "; ".join(d.get("reasons", ()))),
     "table": ("table filled", lambda d: f"{d.get('rows', 0):,} keys in {d.get('table', 'no table')}"),
     "promote": ("promoted", lambda d: f"instead of {d['previous']}" if d.get("previous") else "the first version"),
 }

@@ -93,6 +93,49 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
     reasons: tuple[str, ...]
     judged_at: dt.datetime
+    champion: str = ""
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """A version is complete: its table is loaded and verified, so it may be served.
+
+    Attributes:
+        version: its id.
+        table: its static-serving table.
+        rows: rows of the table, as verified.
+        verified_at: when.
+    """
+
+    version: str
+    table: str
+    rows: int
+    verified_at: dt.datetime
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person said of a version that had passed the gate: the last word counts."""
+
+    version: str
+    approved: bool
+    by: str
+    at: dt.datetime
+    reason: str = ""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A version that was served once, with all that serving it again takes.
+
+    Attributes:
+        version: its id.
+        table: its static-serving table.
+        previous: the version served before it, empty for the first.
+        manifest_sha256: what its manifest hashes to.
+    """
+
+    version: str
+    table: str
+    previous: str
+    manifest_sha256: str = ""
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,10 +144,15 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         version: the served version.
         table: its static-serving table.
-        previous: the version served before.
-        epoch: grows with every decision of a person (rollback), so that an older training cannot undo it.
+        previous: where `dropfit rollback` leads: the version served before this one was first.
+        epoch: grows with every decision of a person (rollback, approve, pin), so that a training that began before it
+            cannot undo it.
         nonce: of the write, to recognise it after a retried request.
         promoted_at: when.
+        manifest_sha256: what the version's manifest hashes to.
+        pinned: whether trainings may not replace it.
+        by: the person or the job that swapped the pointer.
+        trail: what was served before, the newest last, each version once.
     """
 
     version: str
@@ -113,3 +161,11 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     nonce: str
     promoted_at: dt.datetime
+    manifest_sha256: str = ""
+    pinned: bool = False
+    by: str = ""
+    trail: tuple[Served, ...] = ()
+
+    def as_served(self) -> Served:
+        """What it points at, as the trail keeps it."""
+        return Served(self.version, self.table, self.previous, self.manifest_sha256)

@@ -2,6 +2,7 @@
 """What happened to each uploaded object generation: exactly one receipt each, under `receipts/` in the data bucket.
 
     received --> accepted --> promoted      a version trained on it is served
+       |            |-------> held          the version has passed the gate and waits for `dropfit approve`
        |            |-------> kept          a version was trained on it, and the gate kept it from being served
        |            `-------> recorded      training=static: taken in, waiting for `dropfit train`
        |--> quarantined                     unusable, with the reason
@@ -31,6 +32,7 @@ State = Literal[
     "recorded",
     "promoted",
     "kept",
+    "held",
     "quarantined",
     "superseded",
     "deleted",
@@ -183,6 +185,10 @@ class Receipts:
     def open(self) -> list[Receipt]:
         """The receipts that wait for an outcome, in the order of upload; reads no others."""
         return self._read(s for s in self._listed() if s.metadata.get("state") in OPEN)
+
+    def held(self) -> list[Receipt]:
+        """The receipts whose version waits for a person, in the order of upload; reads no others."""
+        return self._read(s for s in self._listed() if s.metadata.get("state") == "held")
 
     def ids(self) -> set[str]:
         """The ids of all receipts."""

@@ -4,6 +4,8 @@
     versions/<id>/model-<sha256>.onnx, encoding-<sha256>.json    content-addressed artifacts
     versions/<id>/manifest.json                                  written last: with it the version exists
     versions/<id>/report.json                                    the gate's verdict
+    versions/<id>/table.json                                     its table is verified: the version may be served
+    versions/<id>/decision.json                                  what a person said of it, under publish=hold
     current.json                                                 the pointer: swapping it is the one commit
 
 Nothing is parsed before its size and hash are those that the manifest declares.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import secrets
+import time
 from typing import TypeVar
 
 import msgspec
@@ -21,13 +24,15 @@ import msgspec
 from . import documents
 from .encoding import sha256
 from .errors import ArtifactError, Conflict, NotFound
-from .manifest import Artifact, Manifest, Pointer, Report
+from .manifest import Artifact, Completed, Decision, Manifest, Pointer, Report, Served
 from .storage import Bucket
 
 LOG = logging.getLogger(__name__)
 CURRENT = "current.json"
 PREFIX = "versions/"
 MAX_MANIFEST = 1024**2
+TRAIL = 50
+"""So many versions that were served are remembered in the pointer."""
 
 T = TypeVar("T")
 
@@ -65,17 +70,32 @@ class Registry:
             return self.manifest(manifest.version)
         return manifest
 
-    def manifest(self, version: str) -> Manifest:
+    def manifest(self, version: str, expected: str = "") -> Manifest:
         """A version's manifest.
+
+        Args:
+            version: which.
+            expected: what it must hash to, when the caller knows.
 
         Raises:
             NotFound: when there is no such version.
             ArtifactError: when its manifest is not one, or is another version's.
         """
-        manifest = _decode(self._bucket.read(f"{PREFIX}{version}/manifest.json"), Manifest)
+        payload = self._bucket.read(f"{PREFIX}{version}/manifest.json")
+        if expected and sha256(payload) != expected:
+            raise ArtifactError(f"the manifest of {version} does not hash to what the pointer declares")
+        manifest = _decode(payload, Manifest)
         if manifest.version != version:
             raise ArtifactError(f"the manifest of {version} says it is {manifest.version}")
         return manifest
+
+    def seal(self, version: str) -> str:
+        """What a version's manifest hashes to.
+
+        Raises:
+            NotFound: when there is no such version.
+        """
+        return sha256(self._bucket.read(f"{PREFIX}{version}/manifest.json"))
 
     def read_artifact(self, artifact: Artifact) -> bytes:
         """A version's file, checked before anybody parses it.
@@ -126,25 +146,86 @@ class Registry:
         stored = self._bucket.stat(CURRENT)
         return stored.generation if stored else 0
 
-    def promote(self, version: str, table: str, since: Current) -> Pointer:
-        """Compare-and-swap the pointer to a version.
+    def complete(self, version: str, table: str, rows: int) -> Completed:
+        """Say that a version's table is verified; done twice, the later one stands, of the same table."""
+        done = Completed(version=version, table=table, rows=rows, verified_at=dt.datetime.now(dt.UTC))
+        self._bucket.put(f"{PREFIX}{version}/table.json", documents.encode(done), "application/json")
+        return done
+
+    def completed(self, version: str) -> Completed:
+        """A version's verified table.
+
+        Raises:
+            NotFound: when it has none: it did not pass the gate, or its job did not come so far.
+        """
+        return _decode(self._bucket.read(f"{PREFIX}{version}/table.json"), Completed)
+
+    def decide(self, decision: Decision) -> None:
+        """Keep what a person said of a version."""
+        name = f"{PREFIX}{decision.version}/decision.json"
+        self._bucket.put(name, documents.encode(decision), "application/json")
+
+    def decision(self, version: str) -> Decision | None:
+        """What a person said of a version, None when nobody did."""
+        try:
+            return _decode(self._bucket.read(f"{PREFIX}{version}/decision.json"), Decision)
+        except NotFound:
+            return None
+
+    def promote(self, version: str, table: str, since: Current, by: str = "", manifest_sha256: str = "") -> Pointer:
+        """Compare-and-swap the pointer to a version that has passed the gate.
 
         Args:
             version: the version to serve.
             table: its table, complete and verified.
             since: the pointer as it was when the decision was made.
+            by: the job, for people.
+            manifest_sha256: what its manifest hashes to.
+
+        Raises:
+            Conflict: when the pointer has moved since then, or is pinned.
+        """
+        before = since.pointer
+        if before is not None and before.pinned:
+            raise Conflict(f"{before.version} is pinned by {before.by}")
+        target = Served(version, table, before.version if before else "", manifest_sha256)
+        return self._swap(since, target, before.epoch if before else 0, by, pinned=False)
+
+    def move(self, target: Served, since: Current, by: str, pinned: bool = False) -> Pointer:
+        """Compare-and-swap the pointer because a person says so: no training begun before may undo it.
+
+        Args:
+            target: what to serve.
+            since: the pointer as read; its pointer is None when it was not readable.
+            by: who.
+            pinned: whether trainings may not replace it.
 
         Raises:
             Conflict: when the pointer has moved since then.
         """
+        # A pointer that cannot be read hides its epoch: seconds since 1970 are beyond any that was counted.
+        epoch = since.pointer.epoch + 1 if since.pointer else int(time.time())
+        return self._swap(since, target, epoch, by, pinned)
+
+    def _swap(self, since: Current, target: Served, epoch: int, by: str, pinned: bool) -> Pointer:
         before = since.pointer
+        trail = (
+            [*before.trail, Served(before.version, before.table, before.previous, before.manifest_sha256)]
+            if before
+            else []
+        )
+        newest = {served.version: served for served in trail if served.version != target.version}
         pointer = Pointer(
-            version=version,
-            table=table,
-            previous=before.version if before else "",
-            epoch=before.epoch if before else 0,
+            version=target.version,
+            table=target.table,
+            previous=target.previous,
+            epoch=epoch,
             nonce=secrets.token_hex(8),
             promoted_at=dt.datetime.now(dt.UTC),
+            manifest_sha256=target.manifest_sha256,
+            pinned=pinned,
+            by=by,
+            trail=tuple(newest.values())[-TRAIL:],
         )
         self._bucket.replace(CURRENT, documents.encode(pointer), since.generation)
         return pointer

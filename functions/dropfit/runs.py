@@ -24,7 +24,7 @@ class Step(msgspec.Struct, kw_only=True):
     """One step of a run.
 
     Attributes:
-        name: ingest, train, export, table or promote.
+        name: ingest, train, export, gate, table or promote.
         started: when.
         seconds: how long it took; None while it goes on.
         detail: what it found, for people and programs.
@@ -46,7 +46,7 @@ class Run(msgspec.Struct, kw_only=True):
         receipts: the uploads it worked on.
         steps: in order.
         finished: when; None while it goes on, or when it was killed.
-        outcome: promoted, kept, recorded, nothing, failed or interrupted.
+        outcome: promoted, held, kept, recorded, nothing, failed or interrupted.
         reason: why, in a sentence.
         version: the version it made.
     """

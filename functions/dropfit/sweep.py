@@ -11,9 +11,11 @@ import logging
 
 import msgspec
 
-from . import lease, orders, storage
+from . import lease, orders, storage, view
 from .launch import Launcher, launcher
+from .operations import settle_decided
 from .receipts import Receipt, Receipts, UploadedObject
+from .registry import Registry
 from .settings import Settings
 from .storage import Buckets
 
@@ -26,26 +28,40 @@ class Swept(msgspec.Struct, frozen=True):
     Attributes:
         registered: uploads that no event had announced.
         launched: where to follow the job it started, empty when none was needed.
+        repaired: the table that the view had to be pointed at, empty when it was right.
     """
 
     registered: int
     launched: str
+    repaired: str = ""
 
 
 def sweep(settings: Settings) -> Swept:
-    """Compare the landing bucket with the receipts, and start a job when something waits and nobody works.
+    """Compare landing bucket and receipts, start a job when something waits and nobody works, mend the view.
 
     Raises:
-        Unavailable: when storage does not answer or the job cannot be started.
+        Unavailable: when storage or BigQuery does not answer or the job cannot be started.
     """
-    return sweep_with(settings, storage.connect(settings), launcher(settings))
+    buckets = storage.connect(settings)
+    swept = sweep_with(settings, buckets, launcher(settings))
+    return msgspec.structs.replace(swept, repaired=mend_view(settings, buckets))
+
+
+def mend_view(settings: Settings, buckets: Buckets) -> str:
+    """Point the view where the pointer says; a job may have been killed between the two."""
+    registry = Registry(buckets.models)
+    if not registry.generation():
+        return ""
+    from .warehouse import Warehouse
+
+    return view.repair(registry, Warehouse(settings))
 
 
 def sweep_with(settings: Settings, buckets: Buckets, start: Launcher) -> Swept:
-    """The same, with the buckets and the launcher given."""
+    """Uploads and jobs alone, with the buckets and the launcher given."""
     registered = register_missing(buckets, settings.sweep_grace_seconds)
-    holder, _ = lease.read(buckets.data)
-    if holder is not None or not something_waits(buckets, settings):
+    settle_decided(Registry(buckets.models), Receipts(buckets.data))
+    if not something_waits(buckets, settings) or lease.is_held(buckets.data):
         return Swept(registered, "")
     return Swept(registered, start.launch())
 

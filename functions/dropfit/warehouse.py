@@ -6,6 +6,7 @@ Names come from the contract, whose column names are checked, and from version i
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,6 +109,35 @@ class Warehouse:
         """Make the view show a table: one atomic statement."""
         sql = f"CREATE OR REPLACE VIEW `{self.name(VIEW)}` AS SELECT * FROM `{self.name(table)}`"  # noqa: S608
         self.query(sql, {})
+
+    def shown(self) -> str:
+        """The table that the view shows, empty when there is no view of ours."""
+        sql = f"""
+            SELECT view_definition FROM `{self._dataset}`.INFORMATION_SCHEMA.VIEWS
+            WHERE table_name = @view"""  # noqa: S608 (names are checked, the value is a parameter)
+        rows = self.query(sql, {"view": VIEW})
+        found = re.search(rf"\b({VIEW}__\w+)", rows[0]["view_definition"]) if rows else None
+        return found[1] if found else ""
+
+    def exists(self, table: str) -> bool:
+        """Whether there is such a table."""
+        try:
+            with _ours(self.name(table)):
+                self._client.get_table(self.name(table), retry=RETRY, timeout=TIMEOUT)
+        except NotFound:
+            return False
+        return True
+
+    def tables(self) -> dict[str, dt.datetime]:
+        """Every version's table in the dataset -> when it was made."""
+        with _ours(self._dataset):
+            listed = self._client.list_tables(self._dataset, retry=RETRY, timeout=TIMEOUT)
+            return {t.table_id: t.created for t in listed if t.table_id.startswith(f"{VIEW}__")}
+
+    def drop(self, table: str) -> None:
+        """Remove a table; fine when it is gone already."""
+        with _ours(self.name(table)):
+            self._client.delete_table(self.name(table), not_found_ok=True, retry=RETRY, timeout=TIMEOUT)
 
     def look_up(self, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of the view with that key: for people and tests, never on the serving path."""

@@ -68,7 +68,7 @@ def test_the_run_tells_each_step_with_its_time(house: Make, penguins: list[Path]
     receipt = there.upload("a.csv", penguins[0])
     there.work()
     (run,) = runs.latest(there.buckets.data, 5)
-    assert [step.name for step in run.steps] == ["ingest", "train", "export", "table", "promote"]
+    assert [step.name for step in run.steps] == ["ingest", "train", "export", "gate", "table", "promote"]
     assert all(step.seconds is not None for step in run.steps)
     assert (run.outcome, run.receipts) == ("promoted", [receipt.id])
 
