@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-import msgspec
 from apache_beam.io.parquetio import ReadFromParquetBatched
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -23,19 +22,11 @@ from beam_pipelines.transforms import Predict, WriteShard
 from dropfit import documents, storage
 from dropfit import settings as config
 from dropfit.errors import ArtifactError, NotFound
-from dropfit.manifest import Artifact
+from dropfit.manifest import FOLDER, Artifact, Shards
 from dropfit.settings import Settings
 
 RUNNER = "FnApiRunner"
 """The DirectRunner's own engine. By that name it would first try Prism, and download it."""
-
-
-class Shards(msgspec.Struct, frozen=True, kw_only=True):
-    """The manifest of a batch prediction: the shards that count."""
-
-    version: str
-    rows: int
-    shards: tuple[Artifact, ...]
 
 
 class CommitShards(beam.DoFn):
@@ -61,7 +52,7 @@ class CommitShards(beam.DoFn):
 
 def folder(version_id: str) -> str:
     """Where a version's table is prepared, in the data bucket."""
-    return f"tables/{version_id}"
+    return f"{FOLDER}/{version_id}"
 
 
 def build(pipeline: Any, keys: str, settings: Settings, version_id: str, at: dt.datetime) -> None:

@@ -21,7 +21,7 @@ from dropfit.runs import RunLog
 if TYPE_CHECKING:
     from dropfit.contract import Columns
     from dropfit.manifest import Manifest
-    from dropfit.registry import Current
+    from dropfit.pointer import Current
 
 LOG = logging.getLogger(__name__)
 MOVED = "the pointer was moved while this version was in training; it was left where it is"

@@ -22,7 +22,7 @@ from dropfit import __version__, tables, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
 from dropfit.errors import NotFound
-from dropfit.manifest import Input, Manifest, Report
+from dropfit.manifest import Input, Manifest, Report, table_name
 from dropfit.receipts import Receipt
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def fill_table(services: Services, manifest: Manifest, rows: Columns) -> tuple[s
     keys = f"{batch_predict.folder(manifest.version)}/keys.parquet"
     data.put(keys, sink.getvalue())
     shards = batch_predict.run(data.uri(keys), settings, manifest.version)
-    table, warehouse = tables.table_name(manifest.version), Warehouse(settings)
+    table, warehouse = table_name(manifest.version), Warehouse(settings)
     warehouse.load(
         table,
         tables.columns(manifest.contract),

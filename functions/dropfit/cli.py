@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from . import deployment
+from . import cli_jobs, cli_versions, deployment
 from . import settings as config
 from .errors import BadRequest, DropfitError, NotFound
 from .terminal import AsJson, Wait, err, follower, out, print_json, tell_until_done
@@ -79,7 +79,7 @@ def down() -> None:
     out.print("stopped" if cloud.stop(config.home()) else "nothing was running")
 
 
-@app.command(rich_help_panel="Data and models")
+@app.command(rich_help_panel="Data and predictions")
 def status(as_json: AsJson = False, most: Annotated[int, typer.Option("--uploads", min=0)] = 10) -> None:
     """Processes, the served version and its metrics, the last uploads and what became of them."""
 
@@ -92,7 +92,7 @@ def status(as_json: AsJson = False, most: Annotated[int, typer.Option("--uploads
     out.print(display.status(found))
 
 
-@app.command(rich_help_panel="Data and models")
+@app.command(rich_help_panel="Data and predictions")
 def upload(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE...")],
     name: Annotated[str, typer.Option("--as", metavar="NAME", help="Object name instead of the file's own.")] = "",
@@ -123,7 +123,7 @@ def upload(
     tell_until_done(following.uploads(ids))
 
 
-@app.command(rich_help_panel="Data and models")
+@app.command(rich_help_panel="Jobs")
 def train(
     objects: Annotated[list[str] | None, typer.Argument(metavar="[OBJECT]...")] = None, wait: Wait = False
 ) -> None:
@@ -146,7 +146,7 @@ def train(
         tell_until_done(following.run(lambda: not orders.is_waiting(buckets.data, request)))
 
 
-@app.command(rich_help_panel="Data and models")
+@app.command(rich_help_panel="Data and predictions")
 def predict(
     instance: Annotated[str, typer.Argument(metavar="JSON|-", help="An instance, a list, or a request; - is stdin.")],
 ) -> None:
@@ -157,22 +157,7 @@ def predict(
     print_json(client.predict(config.load_for_person(), client.instances(text)))
 
 
-@app.command(rich_help_panel="Data and models")
-def versions(as_json: AsJson = False) -> None:
-    """Every version that was ever made, newest first."""
-    from . import overview
-    from .registry import Registry
-
-    found = overview.versions(Registry(deployment.connect()[1].models))
-    if as_json:
-        print_json(found)
-        return
-    from . import display
-
-    out.print(display.versions(found))
-
-
-@app.command(rich_help_panel="Data and models")
+@app.command(rich_help_panel="Jobs")
 def logs(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Its beginning is enough: retrain, predict ...")] = "",
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
@@ -193,6 +178,12 @@ def logs(
     found, text = log.tail(folder, name, lines)
     err.print(f"[dim]{plain(str(found.path))}[/]")
     print("\n".join(text))
+
+
+for _verb in cli_versions.VERBS:
+    app.command(rich_help_panel="Versions")(_verb)
+for _verb in cli_jobs.VERBS:
+    app.command(rich_help_panel="Jobs")(_verb)
 
 
 def _where(home: Path) -> None:

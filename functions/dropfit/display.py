@@ -30,6 +30,13 @@ STATES = {
     "failed": "bold red",
     "superseded": "dim",
     "deleted": "dim",
+    "served": "bold green",
+    "pinned": "bold green",
+    "waiting": "magenta",
+    "rejected": "yellow",
+    "was served": "cyan",
+    "interrupted": "yellow",
+    "killed": "red",
     "running": "green",
     "stopped": "dim",
     "crashed": "bold red",
@@ -133,22 +140,6 @@ def _why(upload: Mapping[str, Any]) -> Iterator[str]:
     if upload["reasons"]:
         counts = "; ".join(f"{reason} ({count:,})" for reason, count in list(upload["reasons"].items())[:3])
         yield f"{name} rows quarantined: {plain(counts)}"
-
-
-def versions(found: Sequence[Mapping[str, Any]]) -> Table:
-    """Every version, newest first."""
-    right = ["uploads", "rows", "model", "constant"]
-    columns = ("version", "", "uploads", "rows", "metric", "model", "constant", "verdict")
-    table = grid("Versions", *columns, right=right)
-    for v in found:
-        mark = "[green]served[/]" if v["served"] else ""
-        name = v["deciding"]
-        model, constant = (f"{v[k].get(name, float('nan')):.4f}" for k in ("metrics", "constant"))
-        verdict = {None: "not judged", True: "passed", False: "[yellow]kept[/]"}[v["passed"]]
-        table.add_row(v["version"], mark, str(len(v["uploads"])), f"{v['rows']:,}", name, model, constant, verdict)
-    if not found:
-        table.add_row("none yet", *[""] * 7)
-    return table
 
 
 def side_by_side(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:

@@ -10,6 +10,8 @@ import msgspec
 from .errors import ArtifactError
 
 T = TypeVar("T")
+SMALL = 1024**2
+"""Bytes that a manifest, a report or the pointer may hold: more is refused unparsed."""
 
 
 def encode(value: Any) -> bytes:
@@ -17,12 +19,19 @@ def encode(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1)
 
 
-def decode(payload: bytes, kind: type[T]) -> T:
+def decode(payload: bytes, kind: type[T], most: int | None = None) -> T:
     """A document of that type.
 
+    Args:
+        payload: the object's bytes.
+        kind: what it must be.
+        most: bytes that it may hold at most.
+
     Raises:
-        ArtifactError: when it is none.
+        ArtifactError: when it is none, or too large to be one of ours.
     """
+    if most is not None and len(payload) > most:
+        raise ArtifactError(f"a {kind.__name__.lower()} of {len(payload)} bytes is none of ours")
     try:
         return msgspec.json.decode(payload, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -9,6 +9,16 @@ import msgspec
 
 from .contract import Contract
 
+VIEW = "predictions"
+"""The view that shows the served version's table."""
+FOLDER = "tables"
+"""Where tables are prepared, in the data bucket, a folder a version."""
+
+
+def table_name(version: str) -> str:
+    """The table of a version: ids hold a hyphen, table names do not."""
+    return f"{VIEW}__{version.replace('-', '_')}"
+
 
 class Artifact(msgspec.Struct, frozen=True):
     """A file of a version: where, how large, and what it must hash to."""
@@ -16,6 +26,14 @@ class Artifact(msgspec.Struct, frozen=True):
     name: str
     size: int
     sha256: str
+
+
+class Shards(msgspec.Struct, frozen=True, kw_only=True):
+    """The list of a batch prediction's shards: those that count."""
+
+    version: str
+    rows: int
+    shards: tuple[Artifact, ...]
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -130,12 +148,16 @@ class Served(msgspec.Struct, frozen=True):
         table: its static-serving table.
         previous: the version served before it, empty for the first.
         manifest_sha256: what its manifest hashes to.
+        since: from when it was served last.
+        by: the person or the job that made it so.
     """
 
     version: str
     table: str
     previous: str
     manifest_sha256: str = ""
+    since: dt.datetime | None = None
+    by: str = ""
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,4 +190,6 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_served(self) -> Served:
         """What it points at, as the trail keeps it."""
-        return Served(self.version, self.table, self.previous, self.manifest_sha256)
+        return Served(
+            self.version, self.table, self.previous, self.manifest_sha256, since=self.promoted_at, by=self.by
+        )

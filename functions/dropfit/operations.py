@@ -15,9 +15,10 @@ import msgspec
 
 from . import view
 from .errors import ArtifactError, Conflict, DropfitError, NotFound, Unavailable
-from .manifest import Decision, Pointer, Served
+from .manifest import Decision, Pointer, Served, table_name
+from .pointer import Current
 from .receipts import Receipts, State
-from .registry import Current, Registry
+from .registry import Registry
 
 if TYPE_CHECKING:
     from .warehouse import Warehouse
@@ -101,6 +102,7 @@ class Desk:
         target = self._approvable(version, since, anyway)
         self._whole(target)
         pointer = self._registry.move(target, since, self._by)
+        self._still_complete(pointer, since)
         self._say(version, approved=True)
         self._settle(version, "promoted", f"approved by {self._by}")
         return Moved(since.pointer.version if since.pointer else "", pointer, self._point_view())
@@ -133,6 +135,7 @@ class Desk:
             except Conflict as moved:
                 LOG.warning("%s; trying again", moved)
                 continue
+            self._still_complete(pointer, since)
             return Moved(since.pointer.version if since.pointer else "", pointer, self._point_view())
         raise Unavailable("the pointer was moved by others each time; try again")
 
@@ -159,12 +162,8 @@ class Desk:
         known = {served.version: served for served in (pointer.trail if pointer else ())}
         if version in known:
             return known[version]
-        self._registry.manifest(version)
-        try:
-            table = self._registry.completed(version).table
-        except NotFound as error:
-            raise NotFound(f"{version} has no verified table: it has not passed the gate, or was removed") from error
-        return Served(version, table, pointer.version if pointer else "", self._registry.seal(version))
+        seal = self._registry.seal(version)
+        return Served(version, table_name(version), pointer.version if pointer else "", seal)
 
     def _approvable(self, version: str, since: Current, anyway: bool) -> Served:
         manifest, pointer = self._registry.manifest(version), since.pointer
@@ -184,11 +183,7 @@ class Desk:
                 f"{version} was compared with {report.champion or 'nothing'}, and {served or 'nothing'} is served "
                 "now: `dropfit train` compares anew, or approve it with --anyway"
             )
-        try:
-            table = self._registry.completed(version).table
-        except NotFound as error:
-            raise Conflict(f"the table of {version} is not filled yet") from error
-        return Served(version, table, served, self._registry.seal(version))
+        return Served(version, table_name(version), served, self._registry.seal(version))
 
     def _whole(self, target: Served) -> None:
         """Nothing is pointed at before its files are checked and its table is there.
@@ -197,6 +192,12 @@ class Desk:
             NotFound, ArtifactError: when something is missing or broken.
         """
         manifest = self._registry.manifest(target.version, target.manifest_sha256)
+        try:
+            self._registry.completed(target.version)
+        except NotFound as error:
+            raise NotFound(
+                f"{target.version} has no verified table: it did not pass the gate, or was removed"
+            ) from error
         for artifact in (manifest.model, manifest.encoding):
             self._registry.read_artifact(artifact)
         try:
@@ -204,6 +205,16 @@ class Desk:
                 raise ArtifactError(f"the table {target.table} of {target.version} is gone")
         except Unavailable as down:
             LOG.warning("BigQuery does not answer, so the table %s was not looked at: %s", target.table, down)
+
+    def _still_complete(self, pointer: Pointer, since: Current) -> None:
+        """Take the swap back when `dropfit gc` began to remove the version just before it."""
+        try:
+            self._registry.completed(pointer.version)
+        except NotFound as error:
+            if since.pointer is not None:
+                back = Current(pointer, self._registry.generation())
+                self._registry.move(since.pointer.as_served(), back, self._by, since.pointer.pinned)
+            raise Conflict(f"{pointer.version} was being removed by `dropfit gc`; nothing was changed") from error
 
     def _point_view(self) -> tuple[str, ...]:
         try:

@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 
+from . import explain, lease
 from .contract import METRICS
-from .errors import NotFound
+from .errors import ArtifactError, NotFound
 from .manifest import Manifest, Report
 from .receipts import Receipts
 from .registry import Registry
-from .storage import Buckets
+from .runs import latest
+from .storage import Bucket, Buckets
 
 
 def served(registry: Registry) -> dict[str, Any] | None:
@@ -66,18 +68,31 @@ def trainable(buckets: Buckets) -> set[str]:
 
 
 def versions(registry: Registry) -> list[dict[str, Any]]:
-    """Every version with verdict and metrics, newest first; the served one is marked."""
-    pointer = registry.current().pointer
-    live = pointer.version if pointer else ""
-    return [_version(m, report, m.version == live) for m, report in reversed(registry.versions())]
+    """Every version with verdict and metrics, newest first, and how it stands."""
+    try:
+        pointer = registry.current().pointer
+    except ArtifactError:  # the list is wanted all the more: it is what a rollback chooses from
+        pointer = None
+    files = registry.files()
+    found = []
+    for manifest, report in reversed(registry.versions()):
+        names = files[manifest.version]
+        decision = registry.decision(manifest.version) if "decision.json" in names else None
+        complete = "table.json" in names
+        standing = explain.stands(manifest.version, pointer, report, decision, complete)
+        found.append(
+            _version(manifest, report)
+            | {"standing": standing, "complete": complete, "served": standing in ("served", "pinned")}
+        )
+    return found
 
 
-def _version(manifest: Manifest, report: Report | None, is_served: bool) -> dict[str, Any]:
+def _version(manifest: Manifest, report: Report | None) -> dict[str, Any]:
     return {
         "version": manifest.version,
-        "served": is_served,
         "passed": report.passed if report else None,
         "reasons": list(report.reasons) if report else [],
+        "champion": report.champion if report else "",
         "created": manifest.created.isoformat(),
         "uploads": [i.object for i in manifest.inputs],
         "rows": manifest.rows,
@@ -87,6 +102,24 @@ def _version(manifest: Manifest, report: Report | None, is_served: bool) -> dict
         "deciding": METRICS[type(manifest.contract.target)][0],
         "parity": msgspec.to_builtins(manifest.parity),
     }
+
+
+def runs(data: Bucket, most: int) -> list[dict[str, Any]]:
+    """The newest runs, newest first; one that never said how it ended, and whose job holds no lease, was killed.
+
+    Args:
+        data: the data bucket.
+        most: so many.
+    """
+    holder, _ = lease.read(data)
+    found = []
+    for run in reversed(latest(data, most)):
+        told: dict[str, Any] = msgspec.to_builtins(run)
+        if run.finished is None:
+            told["outcome"] = "running" if holder is not None and holder.holder == run.job else "killed"
+        told["seconds"] = round(sum(step.seconds or 0.0 for step in run.steps), 3)
+        found.append(told)
+    return found
 
 
 def table_row(registry: Registry, warehouse: Any, instance: dict[str, Any]) -> dict[str, Any]:

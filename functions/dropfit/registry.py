@@ -13,46 +13,30 @@ Nothing is parsed before its size and hash are those that the manifest declares.
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
 import logging
-import secrets
-import time
-from typing import TypeVar
-
-import msgspec
+import re
+from pathlib import Path
 
 from . import documents
+from .documents import SMALL
 from .encoding import sha256
 from .errors import ArtifactError, Conflict, NotFound
-from .manifest import Artifact, Completed, Decision, Manifest, Pointer, Report, Served
-from .storage import Bucket
+from .manifest import Artifact, Completed, Decision, Manifest, Report
+from .pointer import PointerFile
 
 LOG = logging.getLogger(__name__)
-CURRENT = "current.json"
 PREFIX = "versions/"
-MAX_MANIFEST = 1024**2
-TRAIL = 50
-"""So many versions that were served are remembered in the pointer."""
-
-T = TypeVar("T")
+PLAIN = re.compile(r"[a-z0-9_-]+\.[a-z]+\Z")
 
 
-class Current(msgspec.Struct, frozen=True):
-    """The pointer as read, and the generation that a swap must replace (0: there is none yet)."""
-
-    pointer: Pointer | None
-    generation: int
-
-
-class Registry:
-    """The versions in a models bucket.
+class Registry(PointerFile):
+    """The versions in a models bucket, and the pointer to the one that is served.
 
     Args:
         bucket: the models bucket.
     """
-
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
 
     def add_artifact(self, version: str, stem: str, suffix: str, payload: bytes) -> Artifact:
         """Store a file of a version under a name that says its content."""
@@ -84,10 +68,14 @@ class Registry:
         payload = self._bucket.read(f"{PREFIX}{version}/manifest.json")
         if expected and sha256(payload) != expected:
             raise ArtifactError(f"the manifest of {version} does not hash to what the pointer declares")
-        manifest = _decode(payload, Manifest)
+        manifest = documents.decode(payload, Manifest, SMALL)
         if manifest.version != version:
             raise ArtifactError(f"the manifest of {version} says it is {manifest.version}")
         return manifest
+
+    def exists(self, version: str) -> bool:
+        """Whether there is such a version."""
+        return self._bucket.stat(f"{PREFIX}{version}/manifest.json") is not None
 
     def seal(self, version: str) -> str:
         """What a version's manifest hashes to.
@@ -127,24 +115,7 @@ class Registry:
         Raises:
             NotFound: when it has not been judged.
         """
-        return _decode(self._bucket.read(f"{PREFIX}{version}/report.json"), Report)
-
-    def current(self) -> Current:
-        """What is served, and what a swap must replace.
-
-        Raises:
-            ArtifactError: when the pointer is not readable.
-        """
-        try:
-            payload, generation = self._bucket.fetch(CURRENT)
-        except NotFound:
-            return Current(None, 0)
-        return Current(_decode(payload, Pointer), generation)
-
-    def generation(self) -> int:
-        """The pointer's generation alone, 0 when there is none: one small request."""
-        stored = self._bucket.stat(CURRENT)
-        return stored.generation if stored else 0
+        return documents.decode(self._bucket.read(f"{PREFIX}{version}/report.json"), Report, SMALL)
 
     def complete(self, version: str, table: str, rows: int) -> Completed:
         """Say that a version's table is verified; done twice, the later one stands, of the same table."""
@@ -158,7 +129,7 @@ class Registry:
         Raises:
             NotFound: when it has none: it did not pass the gate, or its job did not come so far.
         """
-        return _decode(self._bucket.read(f"{PREFIX}{version}/table.json"), Completed)
+        return documents.decode(self._bucket.read(f"{PREFIX}{version}/table.json"), Completed, SMALL)
 
     def decide(self, decision: Decision) -> None:
         """Keep what a person said of a version."""
@@ -168,83 +139,43 @@ class Registry:
     def decision(self, version: str) -> Decision | None:
         """What a person said of a version, None when nobody did."""
         try:
-            return _decode(self._bucket.read(f"{PREFIX}{version}/decision.json"), Decision)
+            return documents.decode(self._bucket.read(f"{PREFIX}{version}/decision.json"), Decision, SMALL)
         except NotFound:
             return None
 
-    def promote(self, version: str, table: str, since: Current, by: str = "", manifest_sha256: str = "") -> Pointer:
-        """Compare-and-swap the pointer to a version that has passed the gate.
+    def files(self) -> dict[str, set[str]]:
+        """Every version -> the names of its files, by one listing."""
+        found: dict[str, set[str]] = collections.defaultdict(set)
+        for stored in self._bucket.list(PREFIX):
+            version, _, file = stored.name.removeprefix(PREFIX).partition("/")
+            found[version].add(file)
+        return found
 
-        Args:
-            version: the version to serve.
-            table: its table, complete and verified.
-            since: the pointer as it was when the decision was made.
-            by: the job, for people.
-            manifest_sha256: what its manifest hashes to.
+    def save_files(self, version: str, suffixes: tuple[str, ...], folder: Path) -> list[Path]:
+        """Copy a version's files with such endings into a folder; returns where they are.
 
-        Raises:
-            Conflict: when the pointer has moved since then, or is pinned.
+        Names in storage are opaque: only the plain ones that we give ourselves are copied.
         """
-        before = since.pointer
-        if before is not None and before.pinned:
-            raise Conflict(f"{before.version} is pinned by {before.by}")
-        target = Served(version, table, before.version if before else "", manifest_sha256)
-        return self._swap(since, target, before.epoch if before else 0, by, pinned=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        saved = []
+        for file in sorted(self.files()[version]):
+            if PLAIN.match(file) and file.endswith(suffixes):
+                saved.append(folder / file)
+                saved[-1].write_bytes(self._bucket.read(f"{PREFIX}{version}/{file}"))
+        return saved
 
-    def move(self, target: Served, since: Current, by: str, pinned: bool = False) -> Pointer:
-        """Compare-and-swap the pointer because a person says so: no training begun before may undo it.
-
-        Args:
-            target: what to serve.
-            since: the pointer as read; its pointer is None when it was not readable.
-            by: who.
-            pinned: whether trainings may not replace it.
-
-        Raises:
-            Conflict: when the pointer has moved since then.
-        """
-        # A pointer that cannot be read hides its epoch: seconds since 1970 are beyond any that was counted.
-        epoch = since.pointer.epoch + 1 if since.pointer else int(time.time())
-        return self._swap(since, target, epoch, by, pinned)
-
-    def _swap(self, since: Current, target: Served, epoch: int, by: str, pinned: bool) -> Pointer:
-        before = since.pointer
-        trail = (
-            [*before.trail, Served(before.version, before.table, before.previous, before.manifest_sha256)]
-            if before
-            else []
-        )
-        newest = {served.version: served for served in trail if served.version != target.version}
-        pointer = Pointer(
-            version=target.version,
-            table=target.table,
-            previous=target.previous,
-            epoch=epoch,
-            nonce=secrets.token_hex(8),
-            promoted_at=dt.datetime.now(dt.UTC),
-            manifest_sha256=target.manifest_sha256,
-            pinned=pinned,
-            by=by,
-            trail=tuple(newest.values())[-TRAIL:],
-        )
-        self._bucket.replace(CURRENT, documents.encode(pointer), since.generation)
-        return pointer
+    def ids(self) -> list[str]:
+        """Every version that exists, oldest first."""
+        return sorted(version for version, files in self.files().items() if "manifest.json" in files)
 
     def versions(self) -> list[tuple[Manifest, Report | None]]:
         """Every version with its verdict, oldest first; one that is not readable is passed over."""
-        names = {s.name for s in self._bucket.list(PREFIX)}
-        ids = sorted(n.split("/")[1] for n in names if n.endswith("/manifest.json"))
+        files = self.files()
         found = []
-        for version in ids:
+        for version in sorted(v for v in files if "manifest.json" in files[v]):
             try:
-                judged = f"{PREFIX}{version}/report.json" in names
+                judged = "report.json" in files[version]
                 found.append((self.manifest(version), self.report(version) if judged else None))
             except ArtifactError as error:
                 LOG.error("version %s is passed over: %s", version, error)
         return found
-
-
-def _decode(payload: bytes, kind: type[T]) -> T:
-    if len(payload) > MAX_MANIFEST:
-        raise ArtifactError(f"a {kind.__name__.lower()} of {len(payload)} bytes is none of ours")
-    return documents.decode(payload, kind)

@@ -17,8 +17,6 @@ from .encoding import Encoder, joined, take
 from .errors import Conflict
 from .runtime import Scored
 
-VIEW = "predictions"
-
 
 class TableColumn(NamedTuple):
     """A column of the table.
@@ -34,11 +32,6 @@ class TableColumn(NamedTuple):
     kind: str
     repeated: bool = False
     fields: tuple[TableColumn, ...] = ()
-
-
-def table_name(version: str) -> str:
-    """The table of a version: ids hold a hyphen, table names do not."""
-    return f"{VIEW}__{version.replace('-', '_')}"
 
 
 def ordered(contract: Contract) -> tuple[Feature, ...]:

@@ -19,8 +19,9 @@ from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from .errors import ArtifactError, NotFound, SettingsError, of_google
+from .manifest import VIEW
 from .settings import Settings
-from .tables import VIEW, TableColumn, TableFacts
+from .tables import TableColumn, TableFacts
 
 RETRY = DEFAULT_RETRY.with_timeout(120.0)
 """Jittered back-off on 429, 5xx and broken connections, for at most 120 s."""

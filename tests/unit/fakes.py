@@ -31,7 +31,8 @@ from dropfit.contract import (
 )
 from dropfit.errors import Conflict, NotFound, Unavailable
 from dropfit.manifest import Artifact, Manifest, Parity
-from dropfit.registry import Current, Registry
+from dropfit.pointer import Current
+from dropfit.registry import Registry
 from dropfit.settings import Settings
 from dropfit.storage import Stored
 

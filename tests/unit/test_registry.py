@@ -10,9 +10,11 @@ import msgspec
 import pytest
 from fakes import FakeBucket, manifest
 
+from dropfit.documents import SMALL
 from dropfit.errors import ArtifactError, Conflict, NotFound, Unavailable
 from dropfit.manifest import Report
-from dropfit.registry import CURRENT, MAX_MANIFEST, Current, Registry
+from dropfit.pointer import CURRENT, Current
+from dropfit.registry import Registry
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_a_promotion_that_storage_did_not_take_leaves_the_old_version(bucket: Fa
     assert registry.current().pointer.version == "v1"  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("garbage", [b"", b"{}", b"null", b'{"version": 5}', b" " * (MAX_MANIFEST + 1)])
+@pytest.mark.parametrize("garbage", [b"", b"{}", b"null", b'{"version": 5}', b" " * (SMALL + 1)])
 def test_a_corrupt_pointer_is_refused_and_not_taken_for_an_empty_registry(
     bucket: FakeBucket, registry: Registry, garbage: bytes
 ) -> None:
@@ -107,7 +109,7 @@ def test_a_manifest_that_stands_in_anothers_place_is_refused(bucket: FakeBucket,
 
 
 def test_a_manifest_as_large_as_a_model_is_refused_unparsed(bucket: FakeBucket, registry: Registry) -> None:
-    bucket.put("versions/v1/manifest.json", msgspec.json.encode(manifest("v1")) + b" " * MAX_MANIFEST)
+    bucket.put("versions/v1/manifest.json", msgspec.json.encode(manifest("v1")) + b" " * SMALL)
     with pytest.raises(ArtifactError, match="none of ours"):
         registry.manifest("v1")
 

@@ -13,7 +13,8 @@ from fakes import FakeBucket, Shelf, settings, shelve, tea
 
 from dropfit import export, version
 from dropfit.contract import Label
-from dropfit.registry import CURRENT, Registry
+from dropfit.pointer import CURRENT
+from dropfit.registry import Registry
 from dropfit.serving import METHODS, PROBLEM_JSON, Reply, Service, problem_json
 
 GOOD: dict[str, Any] = {"leaf": "assam", "cup": "small", "minutes": 3}

@@ -12,7 +12,7 @@ from fakes import pots, tea
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropfit import tables
+from dropfit import manifest, tables
 from dropfit.contract import Label, Number
 from dropfit.encoding import Encoder, joined, learn, take
 from dropfit.errors import Conflict
@@ -111,7 +111,7 @@ def test_missing_features_are_null_in_the_table_and_not_nan() -> None:
 
 
 def test_a_versions_table_has_a_name_that_bigquery_takes_and_no_other_version_shares() -> None:
-    assert tables.table_name("20130201T000000-0a1b2c3d") == "predictions__20130201T000000_0a1b2c3d"
+    assert manifest.table_name("20130201T000000-0a1b2c3d") == "predictions__20130201T000000_0a1b2c3d"
 
 
 def test_a_table_that_holds_every_key_once_may_be_served() -> None:

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pointer, `current.json` in the models bucket: swapping it is the one commit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import time
+
+import msgspec
+
+from . import documents
+from .errors import Conflict, NotFound
+from .manifest import Pointer, Served
+from .storage import Bucket
+
+CURRENT = "current.json"
+TRAIL = 50
+"""So many versions that were served are remembered in the pointer."""
+
+
+class Current(msgspec.Struct, frozen=True):
+    """The pointer as read, and the generation that a swap must replace (0: there is none yet)."""
+
+    pointer: Pointer | None
+    generation: int
+
+
+class PointerFile:
+    """Reads and swaps the pointer.
+
+    Args:
+        bucket: the models bucket.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def current(self) -> Current:
+        """What is served, and what a swap must replace.
+
+        Raises:
+            ArtifactError: when the pointer is not readable.
+        """
+        try:
+            payload, generation = self._bucket.fetch(CURRENT)
+        except NotFound:
+            return Current(None, 0)
+        return Current(documents.decode(payload, Pointer, documents.SMALL), generation)
+
+    def generation(self) -> int:
+        """The pointer's generation alone, 0 when there is none: one small request."""
+        stored = self._bucket.stat(CURRENT)
+        return stored.generation if stored else 0
+
+    def promote(self, version: str, table: str, since: Current, by: str = "", manifest_sha256: str = "") -> Pointer:
+        """Compare-and-swap the pointer to a version that has passed the gate.
+
+        Args:
+            version: the version to serve.
+            table: its table, complete and verified.
+            since: the pointer as it was when the decision was made.
+            by: the job, for people.
+            manifest_sha256: what its manifest hashes to.
+
+        Raises:
+            Conflict: when the pointer has moved since then, or is pinned.
+        """
+        before = since.pointer
+        if before is not None and before.pinned:
+            raise Conflict(f"{before.version} is pinned by {before.by}")
+        target = Served(version, table, before.version if before else "", manifest_sha256)
+        return self._swap(since, target, before.epoch if before else 0, by, pinned=False)
+
+    def move(self, target: Served, since: Current, by: str, pinned: bool = False) -> Pointer:
+        """Compare-and-swap the pointer because a person says so: no training begun before may undo it.
+
+        Args:
+            target: what to serve.
+            since: the pointer as read; its pointer is None when it was not readable.
+            by: who.
+            pinned: whether trainings may not replace it.
+
+        Raises:
+            Conflict: when the pointer has moved since then.
+        """
+        # A pointer that cannot be read hides its epoch: seconds since 1970 are beyond any that was counted.
+        epoch = since.pointer.epoch + 1 if since.pointer else int(time.time())
+        return self._swap(since, target, epoch, by, pinned)
+
+    def _swap(self, since: Current, target: Served, epoch: int, by: str, pinned: bool) -> Pointer:
+        before = since.pointer
+        trail = (
+            [*before.trail, Served(before.version, before.table, before.previous, before.manifest_sha256)]
+            if before
+            else []
+        )
+        newest = {served.version: served for served in trail if served.version != target.version}
+        pointer = Pointer(
+            version=target.version,
+            table=target.table,
+            previous=target.previous,
+            epoch=epoch,
+            nonce=secrets.token_hex(8),
+            promoted_at=dt.datetime.now(dt.UTC),
+            manifest_sha256=target.manifest_sha256,
+            pinned=pinned,
+            by=by,
+            trail=tuple(newest.values())[-TRAIL:],
+        )
+        self._bucket.replace(CURRENT, documents.encode(pointer), since.generation)
+        return pointer
