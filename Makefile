@@ -8,6 +8,8 @@ ARGS ?=
 WORKERS ?= 2
 # Some machines forbid bytecode; without it every process compiles its imports again, which costs seconds each.
 unexport PYTHONDONTWRITEBYTECODE
+# OpenMP's threads wait by spinning, which costs a busy machine more than it gains.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo up down test unit lint verify lock clean

@@ -56,6 +56,8 @@ class ProcessLauncher:
         environment = {**os.environ, "DROPFIT_JOB": job}
         # Without bytecode a job compiles its imports again, which doubles its time.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        # OpenMP's threads wait by spinning: beside other work a fit of one second took fifteen (docs/adr/0007).
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             with log.open("ab") as output:
                 process = subprocess.Popen(

@@ -90,11 +90,7 @@ class PointerFile:
 
     def _swap(self, since: Current, target: Served, epoch: int, by: str, pinned: bool) -> Pointer:
         before = since.pointer
-        trail = (
-            [*before.trail, Served(before.version, before.table, before.previous, before.manifest_sha256)]
-            if before
-            else []
-        )
+        trail = (*before.trail, before.as_served()) if before else ()
         newest = {served.version: served for served in trail if served.version != target.version}
         pointer = Pointer(
             version=target.version,
