@@ -39,8 +39,8 @@ class Orphan(NamedTuple):
         name: which, for people.
         why: why it may go.
         objects: the objects to remove.
-        table: the table to remove, empty for none.
-        version: the version that can no longer be served without them, empty for none.
+        table: the table it belongs to: it stays when that is served again.
+        version: the version that can no longer be served without it, empty for none.
     """
 
     kind: str
@@ -84,11 +84,12 @@ class Collector:
 
     def remove(self, orphan: Orphan) -> bool:
         """Remove one; False when it has come into use since it was found."""
-        if orphan.version and not self._withdraw(orphan.version):
-            return False
-        if orphan.table:
-            if orphan.table in self._pointed_at():
+        if orphan.kind == "version":
+            if not self._withdraw(orphan.version):
                 return False
+        elif orphan.table and orphan.table in self._pointed_at():
+            return False
+        if orphan.kind == "table":
             self._warehouse.drop(orphan.table)
         for stored in orphan.objects:
             bucket = self._models if stored.bucket == self._models.name else self._data
@@ -160,7 +161,8 @@ class Collector:
                 continue
             if gone:
                 why = "no list of shards names them" if version in needed else "its version is not needed any more"
-                found.append(Orphan("shards", version, why, tuple(gone)))
+                table = "" if version in needed else table_name(version)
+                found.append(Orphan("shards", version, why, tuple(gone), table))
         return found
 
     def _listed(self, version: str) -> set[str]:
