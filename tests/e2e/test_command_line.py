@@ -21,7 +21,10 @@ from localcloud.cloud import LocalCloud
 
 Dropfit = Callable[..., Any]
 INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
-VERBS = ("up", "down", "status", "upload", "train", "predict", "versions", "logs")
+VERBS = (
+    *("up", "down", "status", "upload", "predict", "train", "logs", "runs", "replay", "gc"),
+    *("versions", "show", "why", "rollback", "pin", "unpin", "approve", "reject"),
+)
 
 
 def lives(pid: int) -> bool:

@@ -10,8 +10,10 @@ from pathlib import Path
 import httpx
 
 from dropfit import settings, storage
-from dropfit.receipts import Receipt
+from dropfit.operations import Desk
+from dropfit.receipts import Receipt, Receipts
 from dropfit.registry import Registry
+from dropfit.warehouse import Warehouse
 
 INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
 SWAP_SECONDS = 2.0
@@ -78,3 +80,31 @@ def test_a_promotion_reaches_the_traffic_within_two_seconds_and_drops_no_request
         f"{len(traffic.answers):,} requests, none dropped; the last one answered by the old version came {took:.2f} s"
     )
     assert took < SWAP_SECONDS
+
+
+def test_a_rollback_swaps_the_pointer_within_a_second_and_reaches_the_traffic_within_two(
+    january: Receipt, cloud_environment: dict[str, str], upload, months: list[Path]
+) -> None:
+    config = settings.load()
+    buckets = storage.connect(config)
+    registry = Registry(buckets.models)
+    if not registry.current().pointer.previous:
+        assert upload(config, months[1]).state == "promoted"
+    before = registry.current().pointer
+    model = registry.manifest(before.previous).model
+    desk = Desk(registry, Receipts(buckets.data), Warehouse(config), "test")
+    with Traffic(f"{config.predict_url}/predict") as traffic:
+        assert traffic.wait_for(before.version, 10)
+        began = dt.datetime.now(dt.UTC)
+        pointer = desk.rollback().pointer
+        assert traffic.wait_for(pointer.version, 10)
+    swapped = (pointer.promoted_at - began).total_seconds()
+    assert pointer.version == before.previous
+    assert {status for _, status, _ in traffic.answers} == {200}
+    assert {version for _, _, version in traffic.answers} == {before.version, pointer.version}
+    took = (max(at for at, _, version in traffic.answers if version == before.version) - began).total_seconds()
+    print(f"pointer swapped after {swapped:.2f} s; the last answer of the newer version came after {took:.2f} s")
+    assert swapped < 1.0
+    assert took < SWAP_SECONDS
+    assert registry.manifest(pointer.version).model == model
+    desk.rollback(before.version)  # as it was, for the tests that follow
