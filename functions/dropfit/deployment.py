@@ -51,6 +51,7 @@ def status(most: int) -> dict[str, Any]:
         "processes": [vars(p) for p in local],
         "served": None,
         "uploads": [],
+        "waiting": [],
         "trouble": "",
     }
     if local:
@@ -59,10 +60,12 @@ def status(most: int) -> dict[str, Any]:
         found["events"] = vars(cloud.event_counts(config.home()))
     if found["running"]:
         from . import overview
+        from .receipts import Receipts
         from .registry import Registry
 
         settings, buckets = connect()
         found["uploads"] = overview.uploads(buckets, most)
+        found["waiting"] = sorted({receipt.version for receipt in Receipts(buckets.data).held()})
         found["served"], found["trouble"] = _served(settings, Registry(buckets.models))
     return found
 

@@ -88,7 +88,7 @@ def served(found: Mapping[str, Any] | None) -> Table:
         table.add_row("nothing yet: no version has been promoted")
         return table
     table = grid(f"Served since {when(found['promoted_at'])}", "", "model", "constant", right=["model", "constant"])
-    table.add_row("version", found["version"], "")
+    table.add_row("version", found["version"], "[green]pinned[/]" if found["pinned"] else "")
     table.add_row("trained on", f"{found['rows']:,} rows of {_count(found['uploads'], 'upload')}", "")
     for name, value in found["metrics"].items():
         other = found["constant"].get(name)
@@ -113,6 +113,7 @@ def status(found: Mapping[str, Any]) -> Group:
     parts.append(served(found["served"]))
     if found["trouble"]:
         parts.append(f" [red]But:[/] {plain(found['trouble'])}")
+    parts += [f" [magenta]Waiting:[/] {v}: `dropfit show`, then `approve` or `reject`." for v in found["waiting"]]
     parts.append(uploads(found["uploads"]))
     events = found.get("events")
     if events and (events["pending"] or events["dead"]):

@@ -31,6 +31,8 @@ def served(registry: Registry) -> dict[str, Any] | None:
         "version": pointer.version,
         "promoted_at": pointer.promoted_at.isoformat(),
         "previous": pointer.previous,
+        "pinned": pointer.pinned,
+        "by": pointer.by,
         "table": pointer.table,
         "rows": manifest.rows,
         "uploads": len(manifest.inputs),
