@@ -84,6 +84,7 @@ def _take_in(services: Services, receipt: Receipt) -> Accepted:
         size=size,
         reasons=found.reasons,
         notes=found.notes,
+        crc32c=live.crc32c,
     )
 
 

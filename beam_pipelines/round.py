@@ -209,7 +209,7 @@ class Round:
                 detail.update(metrics=trained.metrics, constant=trained.constant)
         with log.step("export") as detail:
             if manifest is None:
-                manifest = steps.publish(services, version, inputs, trained, duplicates)
+                manifest = steps.publish(services, version, inputs, trained, duplicates, left_out)
             detail.update(version=version, bytes=manifest.model.size, differing=manifest.parity.differing)
         return manifest, rows
 

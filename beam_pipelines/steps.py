@@ -7,29 +7,25 @@ Heavy libraries are imported where they are used: a job that only finds another 
 from __future__ import annotations
 
 import datetime as dt
-import importlib.metadata
 import io
-import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from beam_pipelines.intake import Services
-from dropfit import __version__, tables, view
+from dropfit import __version__, libraries, tables, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
 from dropfit.errors import NotFound
-from dropfit.manifest import Input, Manifest, Report, table_name
+from dropfit.manifest import Input, Manifest, Report, Window, table_name
 from dropfit.receipts import Receipt
 
 if TYPE_CHECKING:
     from dropfit.contract import Columns
     from dropfit.training import Trained
-
-LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "pyarrow")
 
 
 def version_id(services: Services, inputs: Sequence[Receipt]) -> str:
@@ -44,7 +40,7 @@ def version_id(services: Services, inputs: Sequence[Receipt]) -> str:
         "ingest": problem.ingest_sha256,
         "code": [__version__, problem.derive_sha256, source_sha256(problem.estimator), problem.seed, problem.gate],
         "inputs": [(r.id, r.accepted.sha256 if r.accepted else "") for r in inputs],
-        "libraries": libraries(),
+        "libraries": libraries.recorded(),
     }
     newest = max(r.object.generation for r in inputs)
     stamp = dt.datetime.fromtimestamp(newest / 1e6, dt.UTC)
@@ -71,18 +67,22 @@ def fit(services: Services, rows: Columns) -> Trained:
 
 
 def publish(
-    services: Services, version: str, inputs: Sequence[Receipt], trained: Trained, duplicates: int
+    services: Services,
+    version: str,
+    inputs: Sequence[Receipt],
+    trained: Trained,
+    duplicates: int,
+    left_out: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Export, compare with the estimator, and make the version exist.
 
     Raises:
-        ExportError: when the model has no faithful ONNX form.
+        ExportError: when the model can be served by no runtime.
     """
     from dropfit import export
 
     problem = services.problem
-    payload = export.to_onnx(trained.estimator, len(problem.inputs))
-    parity = export.check(trained.estimator, payload, trained.sample, trained.width, problem.may_be_missing)
+    made = export.export(trained.estimator, trained.sample, trained.width, problem.may_be_missing)
     add = services.registry.add_artifact
     manifest = Manifest(
         version=version,
@@ -91,20 +91,46 @@ def publish(
         problem=services.settings.problem,
         derive_sha256=problem.derive_sha256,
         classes=trained.classes,
-        model=add(version, "model", ".onnx", payload),
+        model=add(version, "model", made.suffix, made.payload),
         encoding=add(version, "encoding", ".json", msgspec.json.encode(trained.encoding)),
+        runtime=made.runtime,
+        runtime_reason=made.reason,
+        probe=add(version, "probe", ".json", made.probe),
         inputs=tuple(_input(r) for r in inputs),
+        window=Window(problem.window, len(inputs), dict(left_out or {})),
         rows=trained.rows,
         duplicates=duplicates,
         holdout=trained.holdout,
         metrics=trained.metrics,
         constant=trained.constant,
-        parity=parity,
+        parity=made.parity,
         seed=problem.seed,
-        libraries=libraries(),
+        libraries=libraries.recorded(),
+        code=problem.code_sha256,
         revision=revision(),
+        **_trial(services, version, trained),
     )
     return services.registry.publish(manifest)
+
+
+def _trial(services: Services, version: str, trained: Trained) -> dict[str, Any]:
+    """The model that was judged, kept so that a later version can be compared with it on data neither has seen."""
+    from dropfit import export
+
+    estimator, learned = getattr(trained, "trial", None), getattr(trained, "trial_encoding", None)
+    if estimator is None or learned is None:
+        return {}
+    sample = getattr(trained, "trial_sample", trained.sample)
+    made = export.export(estimator, sample, trained.width, services.problem.may_be_missing)
+    add = services.registry.add_artifact
+    return {
+        "trial": add(version, "trial", made.suffix, made.payload),
+        "trial_encoding": add(version, "trial-encoding", ".json", msgspec.json.encode(learned)),
+        "trial_runtime": made.runtime,
+        "trial_classes": tuple(trained.classes[int(place)] for place in estimator.classes_)
+        if trained.classes
+        else (),
+    }
 
 
 def judge(services: Services, manifest: Manifest) -> Report:
@@ -154,11 +180,6 @@ def repair_view(services: Services) -> None:
     view.repair(services.registry, Warehouse(services.settings))
 
 
-def libraries() -> dict[str, str]:
-    """What a model depends on: package -> version."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
 def revision() -> str:
     """The git revision of this code, empty where there is no git or no repository."""
     try:
@@ -171,4 +192,5 @@ def revision() -> str:
 def _input(receipt: Receipt) -> Input:
     accepted = receipt.accepted
     assert accepted is not None  # noqa: S101 (a window holds accepted uploads alone)
-    return Input(receipt.object.name, receipt.object.generation, receipt.id, accepted.rows, accepted.sha256)
+    uploaded = receipt.object
+    return Input(uploaded.name, uploaded.generation, receipt.id, accepted.rows, accepted.sha256, accepted.crc32c)

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_jobs, cli_versions, deployment
+from . import cli_jobs, cli_models, cli_versions, deployment
 from . import settings as config
 from .errors import BadRequest, DropfitError, NotFound
 from .terminal import AsJson, Wait, err, follower, out, print_json, tell_until_done
@@ -180,7 +180,7 @@ def logs(
     print("\n".join(text))
 
 
-for _verb in cli_versions.VERBS:
+for _verb in (*cli_versions.VERBS, *cli_models.VERBS):
     app.command(rich_help_panel="Versions")(_verb)
 for _verb in cli_jobs.VERBS:
     app.command(rich_help_panel="Jobs")(_verb)

@@ -75,13 +75,13 @@ def rollback(version: MaybeVersion = "") -> None:
     a newer version again: `dropfit pin` prevents that.
     """
     desk, registry = _desk()
-    _tell(desk.rollback(_resolve(registry, version)))
+    _tell(desk.rollback(resolve(registry, version)))
 
 
 def pin(version: MaybeVersion = "") -> None:
     """Hold the served version, or the one named, against every training until `dropfit unpin`."""
     desk, registry = _desk()
-    _tell(desk.pin(_resolve(registry, version)))
+    _tell(desk.pin(resolve(registry, version)))
 
 
 def unpin() -> None:
@@ -97,7 +97,7 @@ def approve(
 ) -> None:
     """Serve a version that has passed the gate and waits (publish=hold, or a pin)."""
     desk, registry = _desk()
-    _tell(desk.approve(_resolve(registry, version), anyway))
+    _tell(desk.approve(resolve(registry, version), anyway))
 
 
 def reject(
@@ -105,7 +105,7 @@ def reject(
 ) -> None:
     """Say that a version that waits is not to be served; its rows still count in the next training."""
     desk, registry = _desk()
-    found = _resolve(registry, version)
+    found = resolve(registry, version)
     desk.reject(found, reason)
     out.print(f"rejected: {plain(found)}")
 
@@ -133,10 +133,10 @@ def _desk() -> tuple[Desk, Registry]:
 def _story(registry: Registry, version: str) -> Story:
     from . import explain
 
-    return explain.story(registry, _resolve(registry, version))
+    return explain.story(registry, resolve(registry, version))
 
 
-def _resolve(registry: Registry, version: str) -> str:
+def resolve(registry: Registry, version: str) -> str:
     """The version that a person means."""
     if not version or registry.exists(version):
         return version

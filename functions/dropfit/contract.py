@@ -208,6 +208,17 @@ class Problem(Contract, frozen=True, kw_only=True):
         """Hash of the derive function's source, empty when there is none: training and serving must agree on it."""
         return source_sha256(self.derive)
 
+    @property
+    def code_sha256(self) -> dict[str, str]:
+        """What decides, besides the data, what a training makes: part -> hash."""
+        contract = hashlib.sha256(msgspec.json.encode(self.contract)).hexdigest()
+        return {
+            "contract": contract,
+            "ingest": self.ingest_sha256,
+            "derive": self.derive_sha256,
+            "estimator": source_sha256(self.estimator),
+        }
+
 
 @functools.cache
 def source_sha256(function: Callable[..., Any] | None) -> str:

@@ -95,6 +95,8 @@ def served(found: Mapping[str, Any] | None) -> Table:
         table.add_row(name, f"{value:.4f}", "" if other is None else f"{other:.4f}")
     held = found["holdout"]
     table.add_row("judged on", f"{held['first']} to {held['last']}", "")
+    if found.get("runtime", "onnxruntime") != "onnxruntime":
+        table.add_row("served by", f"scikit-learn, slower: {plain(found['runtime_reason'])}", "")
     return table
 
 

@@ -26,7 +26,7 @@ def served(registry: Registry) -> dict[str, Any] | None:
     pointer = registry.current().pointer
     if pointer is None:
         return None
-    manifest = registry.manifest(pointer.version)
+    manifest = registry.manifest(pointer.version, pointer.manifest_sha256)
     return {
         "version": pointer.version,
         "promoted_at": pointer.promoted_at.isoformat(),
@@ -39,6 +39,8 @@ def served(registry: Registry) -> dict[str, Any] | None:
         "metrics": manifest.metrics,
         "constant": manifest.constant,
         "holdout": manifest.holdout,
+        "runtime": manifest.runtime,
+        "runtime_reason": manifest.runtime_reason,
     }
 
 
@@ -133,7 +135,7 @@ def table_row(registry: Registry, warehouse: Any, instance: dict[str, Any]) -> d
     pointer = registry.current().pointer
     if pointer is None:
         raise NotFound("nothing is served yet")
-    key = registry.manifest(pointer.version).contract.key
+    key = registry.manifest(pointer.version, pointer.manifest_sha256).contract.key
     rows = warehouse.look_up({name: instance[name] for name in key})
     if not rows:
         raise NotFound(f"no row for {', '.join(f'{n}={instance[n]}' for n in key)}")

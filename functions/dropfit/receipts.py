@@ -64,6 +64,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
         rejected: rows set aside.
         sha256: of the accepted Parquet file.
         size: its bytes.
+        crc32c: of the uploaded object, base64, as storage reports it.
         problem_sha256: what the problem made of files then; under another one the upload is read again.
         reasons: reason -> number of rows.
         notes: what was odd but harmless, such as ignored columns.
@@ -76,6 +77,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     problem_sha256: str = ""
     reasons: dict[str, int] = {}
     notes: list[str] = []
+    crc32c: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

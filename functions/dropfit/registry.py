@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Immutable versions, one pointer. In the models bucket:
 
-    versions/<id>/model-<sha256>.onnx, encoding-<sha256>.json    content-addressed artifacts
-    versions/<id>/manifest.json                                  written last: with it the version exists
+    versions/<id>/model-<sha256>.onnx, encoding-, trial-, probe- ...   content-addressed artifacts
+    versions/<id>/manifest.json                                  written last, sealed: with it the version exists
     versions/<id>/report.json                                    the gate's verdict
     versions/<id>/table.json                                     its table is verified: the version may be served
     versions/<id>/decision.json                                  what a person said of it, under publish=hold
@@ -19,15 +19,16 @@ import logging
 import re
 from pathlib import Path
 
-from . import documents
+from . import artifacts, documents
 from .documents import SMALL
 from .encoding import sha256
 from .errors import ArtifactError, Conflict, NotFound
 from .manifest import Artifact, Completed, Decision, Manifest, Report
 from .pointer import PointerFile
+from .storage import Stored
 
 LOG = logging.getLogger(__name__)
-PREFIX = "versions/"
+PREFIX = artifacts.PREFIX
 PLAIN = re.compile(r"[a-z0-9_-]+\.[a-z]+\Z")
 
 
@@ -40,50 +41,11 @@ class Registry(PointerFile):
 
     def add_artifact(self, version: str, stem: str, suffix: str, payload: bytes) -> Artifact:
         """Store a file of a version under a name that says its content."""
-        digest = sha256(payload)
-        name = f"{PREFIX}{version}/{stem}-{digest[:16]}{suffix}"
-        self._bucket.put(name, payload)
-        return Artifact(name, len(payload), digest)
-
-    def publish(self, manifest: Manifest) -> Manifest:
-        """Make a version exist; when it does already, the one that exists is returned."""
-        name = f"{PREFIX}{manifest.version}/manifest.json"
-        try:
-            self._bucket.create(name, documents.encode(manifest))
-        except Conflict:
-            return self.manifest(manifest.version)
-        return manifest
-
-    def manifest(self, version: str, expected: str = "") -> Manifest:
-        """A version's manifest.
-
-        Args:
-            version: which.
-            expected: what it must hash to, when the caller knows.
-
-        Raises:
-            NotFound: when there is no such version.
-            ArtifactError: when its manifest is not one, or is another version's.
-        """
-        payload = self._bucket.read(f"{PREFIX}{version}/manifest.json")
-        if expected and sha256(payload) != expected:
-            raise ArtifactError(f"the manifest of {version} does not hash to what the pointer declares")
-        manifest = documents.decode(payload, Manifest, SMALL)
-        if manifest.version != version:
-            raise ArtifactError(f"the manifest of {version} says it is {manifest.version}")
-        return manifest
+        return artifacts.store(self._bucket, version, stem, suffix, payload)
 
     def exists(self, version: str) -> bool:
         """Whether there is such a version."""
         return self._bucket.stat(f"{PREFIX}{version}/manifest.json") is not None
-
-    def seal(self, version: str) -> str:
-        """What a version's manifest hashes to.
-
-        Raises:
-            NotFound: when there is no such version.
-        """
-        return sha256(self._bucket.read(f"{PREFIX}{version}/manifest.json"))
 
     def read_artifact(self, artifact: Artifact) -> bytes:
         """A version's file, checked before anybody parses it.
@@ -91,15 +53,51 @@ class Registry(PointerFile):
         Raises:
             ArtifactError: when size or hash are not as declared, or it is gone.
         """
-        stored = self._bucket.stat(artifact.name)
+        return artifacts.read(self._bucket, artifact)
+
+    def publish(self, manifest: Manifest) -> Manifest:
+        """Make a version exist; when it does already, the one that exists is returned."""
+        name, payload = f"{artifacts.folder(manifest.version)}manifest.json", documents.encode(manifest)
+        try:
+            self._bucket.create(name, payload, {artifacts.SEAL: sha256(payload)})
+        except Conflict:
+            return self.manifest(manifest.version)
+        return manifest
+
+    def manifest(self, version: str, expected: str = "") -> Manifest:
+        """A version's manifest, its hash proven before it is decoded.
+
+        Args:
+            version: which.
+            expected: what the manifest must hash to, as the pointer says; empty: what its seal says.
+
+        Raises:
+            NotFound: when there is no such version.
+            ArtifactError: when its manifest is damaged, exchanged, unsealed, or another version's.
+        """
+        return self._open(version, self._stat_manifest(version), expected)
+
+    def seal(self, version: str) -> str:
+        """What a version's manifest was published with: the hash for the pointer.
+
+        Raises:
+            NotFound: when there is no such version.
+            ArtifactError: when its manifest carries no seal.
+        """
+        return artifacts.seal(self._stat_manifest(version))
+
+    def _stat_manifest(self, version: str) -> Stored:
+        stored = self._bucket.stat(f"{artifacts.folder(version)}manifest.json")
         if stored is None:
-            raise ArtifactError(f"{artifact.name} is gone")
-        if stored.size != artifact.size:
-            raise ArtifactError(f"{artifact.name} holds {stored.size} bytes, declared {artifact.size}")
-        payload = self._bucket.read(artifact.name, stored.generation)
-        if len(payload) != artifact.size or sha256(payload) != artifact.sha256:
-            raise ArtifactError(f"{artifact.name} does not hash to what its manifest declares")
-        return payload
+            raise NotFound(f"there is no version {version}")
+        return stored
+
+    def _open(self, version: str, stored: Stored, expected: str = "") -> Manifest:
+        manifest = documents.decode(artifacts.read_sealed(self._bucket, stored, expected), Manifest)
+        if manifest.version != version:
+            raise ArtifactError(f"the manifest of {version} says it is {manifest.version}")
+        artifacts.check_names(manifest)
+        return manifest
 
     def judge(self, report: Report) -> Report:
         """Keep the gate's verdict; the first one stands."""
@@ -176,6 +174,6 @@ class Registry(PointerFile):
             try:
                 judged = "report.json" in files[version]
                 found.append((self.manifest(version), self.report(version) if judged else None))
-            except ArtifactError as error:
+            except (ArtifactError, NotFound) as error:
                 LOG.error("version %s is passed over: %s", version, error)
         return found

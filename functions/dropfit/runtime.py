@@ -78,7 +78,7 @@ class Scorer:
         self.encoder = encoder
         self.classes = classes
         self._labels = np.array(classes, dtype=object)
-        self._model = model
+        self.model = model
 
     def score(self, columns: Columns) -> Scored:
         """Predictions for features, shape (rows,) each.
@@ -86,7 +86,7 @@ class Scorer:
         Raises:
             ArtifactError: when the model answers something that is no number.
         """
-        raw = self._model(self.encoder.matrix(columns))
+        raw = self.model(self.encoder.matrix(columns))
         lost = np.flatnonzero(~np.isfinite(raw).all(axis=1))
         if len(lost):
             raise ArtifactError(f"the model answers no number for {len(lost)} rows, the first of them row {lost[0]}")

@@ -111,7 +111,7 @@ class Service:
         pointer = self._registry.current().pointer
         if pointer is None:
             raise NotFound("the pointer vanished between two reads")
-        version = versions.load(self._registry, self._problem, pointer.version)
+        version = versions.load(self._registry, self._problem, pointer.version, seal=pointer.manifest_sha256)
         served = Served(pointer, version, InstanceDecoder(version.manifest.contract, self._settings.max_instances))
         _warm(version)
         return served
@@ -170,7 +170,8 @@ def model_card(served: Served, trouble: str = "") -> bytes:
             "target": contract.target.name,
             "classes": manifest.classes or (None if not isinstance(contract.target, Label) else ()),
             "policy": contract.policy,
-            "runtime": "onnxruntime",
+            "runtime": manifest.runtime,
+            "runtime_reason": manifest.runtime_reason or None,
             "trouble": trouble or None,
         }
     )

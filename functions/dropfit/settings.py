@@ -137,3 +137,8 @@ def load_for_person() -> Settings:
 
         load_dotenv(home() / "env", override=True)
     return load()
+
+
+def wait_without_spinning() -> None:
+    """Let OpenMP's threads sleep while they wait, unless somebody says otherwise; before scikit-learn is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

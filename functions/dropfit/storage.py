@@ -40,6 +40,7 @@ class Stored(msgspec.Struct, frozen=True):
         size: bytes.
         updated: when, by the server's clock.
         metadata: the object's custom metadata.
+        crc32c: of the content, base64, as storage reports it.
     """
 
     bucket: str
@@ -48,6 +49,7 @@ class Stored(msgspec.Struct, frozen=True):
     size: int
     updated: dt.datetime
     metadata: dict[str, str]
+    crc32c: str = ""
 
 
 class Bucket:
@@ -201,6 +203,7 @@ def _stored(blob: Any) -> Stored:
         int(blob.size or 0),
         blob.updated,
         dict(blob.metadata or {}),
+        blob.crc32c or "",
     )
 
 

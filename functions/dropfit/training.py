@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import msgspec
@@ -150,6 +151,9 @@ def raw_output(estimator: Any, matrix: Array, classes: int) -> Array:
 def _fit(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> tuple[Any, Encoding]:
     encoding = learn(problem, columns)
     matrix = _matrix(problem, encoding, columns)
+    # An estimator without a random_state of its own draws from these: the same data and seed give the same model.
+    random.seed(problem.seed)
+    np.random.seed(problem.seed)
     try:
         estimator = problem.estimator(problem.inputs)
         return estimator.fit(matrix, _truth(problem, columns, classes)), encoding

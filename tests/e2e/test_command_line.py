@@ -23,7 +23,7 @@ Dropfit = Callable[..., Any]
 INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
 VERBS = (
     *("up", "down", "status", "upload", "predict", "train", "logs", "runs", "replay", "gc"),
-    *("versions", "show", "why", "rollback", "pin", "unpin", "approve", "reject"),
+    *("versions", "show", "why", "rollback", "pin", "unpin", "approve", "reject", "reproduce"),
 )
 
 
@@ -85,6 +85,15 @@ def test_versions_marks_the_served_one(dropfit: Dropfit, home: Path) -> None:
     found = json.loads(dropfit("versions", "--json", home=home).stdout)
     assert [v["served"] for v in found].count(True) == 1
     assert found[0]["version"] in dropfit("versions", home=home).stdout
+
+
+def test_the_served_version_is_reproduced_and_one_that_is_not_there_is_not_done(dropfit: Dropfit, home: Path) -> None:
+    served = json.loads(dropfit("status", "--json", home=home).stdout)["served"]["version"]
+    found = json.loads(dropfit("reproduce", served, "--rows", "5000", "--json", home=home).stdout)
+    assert (found["same"], found["differing"], found["largest"]) == (True, 0, 0)
+    told = dropfit("reproduce", "no-such-version", home=home)
+    assert told.returncode == 1
+    assert "no-such-version" in told.stderr
 
 
 def test_a_bad_upload_ends_with_its_reason_and_exit_1(dropfit: Dropfit, home: Path, tmp_path: Path) -> None:

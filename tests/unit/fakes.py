@@ -122,6 +122,10 @@ class FakeBucket:
         older = stored.updated - dt.timedelta(seconds=seconds)
         self._objects[name] = payload, msgspec.structs.replace(stored, updated=older)
 
+    def rot(self, name: str, payload: bytes) -> None:
+        """Change an object's bytes and nothing else, as a failing disk does: generation, size and metadata stay."""
+        self._objects[name] = payload, self._objects[name][1]
+
     def copy(self) -> FakeBucket:
         """Another bucket with the same objects."""
         twin = FakeBucket(self.name)
@@ -254,26 +258,38 @@ class Shelf(NamedTuple):
 
 def shelve(target: Target, **changes: Any) -> Shelf:
     """Train, export and publish a version, and point at it, as the job does."""
-    from dropfit import export, training
+    from dropfit import export, libraries, training
 
     problem = tea(target=target, **changes)
     rows = pots(target=target)
     trained = training.train(problem, rows)
-    payload = export.to_onnx(trained.estimator, len(problem.inputs))
-    parity = export.check(trained.estimator, payload, trained.sample, trained.width, problem.may_be_missing)
+    exported = export.export(trained.estimator, trained.sample, trained.width, problem.may_be_missing)
     bucket = FakeBucket("models")
     registry = Registry(bucket)  # type: ignore[arg-type]
+    learned = msgspec.json.encode(trained.encoding)
     made = manifest(
         "v1",
         problem,
         classes=trained.classes,
-        model=registry.add_artifact("v1", "model", ".onnx", payload),
-        encoding=registry.add_artifact("v1", "encoding", ".json", msgspec.json.encode(trained.encoding)),
+        model=registry.add_artifact("v1", "model", exported.suffix, exported.payload),
+        encoding=registry.add_artifact("v1", "encoding", ".json", learned),
+        trial=registry.add_artifact(
+            "v1", "trial", exported.suffix, exported.payload
+        ),  # good enough for what it is for
+        trial_encoding=registry.add_artifact("v1", "trial-encoding", ".json", learned),
+        trial_runtime=exported.runtime,
+        trial_classes=trained.classes,
         rows=trained.rows,
         holdout=trained.holdout,
         metrics=trained.metrics,
         constant=trained.constant,
-        parity=parity,
+        parity=exported.parity,
+        runtime=exported.runtime,
+        runtime_reason=exported.reason,
+        probe=registry.add_artifact("v1", "probe", ".json", exported.probe),
+        libraries=libraries.recorded(),
+        code=problem.code_sha256,
+        seed=problem.seed,
     )
     registry.publish(made)
     registry.promote("v1", "predictions__v1", Current(None, 0))

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 from fakes import FakeBucket, manifest
 
+from dropfit import artifacts, documents
 from dropfit.documents import SMALL
+from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, Conflict, NotFound, Unavailable
-from dropfit.manifest import Report
+from dropfit.manifest import Artifact, Report
 from dropfit.pointer import CURRENT, Current
 from dropfit.registry import Registry
 
@@ -103,7 +105,8 @@ def test_a_version_that_does_not_exist_is_not_found(registry: Registry) -> None:
 
 
 def test_a_manifest_that_stands_in_anothers_place_is_refused(bucket: FakeBucket, registry: Registry) -> None:
-    bucket.put("versions/v2/manifest.json", msgspec.json.encode(manifest("v1")))
+    payload = documents.encode(manifest("v1"))
+    bucket.create("versions/v2/manifest.json", payload, {artifacts.SEAL: sha256(payload)})
     with pytest.raises(ArtifactError, match="says it is v1"):
         registry.manifest("v2")
 
@@ -153,3 +156,84 @@ def test_versions_are_told_oldest_first_and_those_without_a_manifest_do_not_exis
     registry.judge(report("v2", passed=True))
     told = registry.versions()
     assert [(m.version, r.passed if r else None) for m, r in told] == [("v1", None), ("v2", True)]
+
+
+def sealed(bucket: FakeBucket, registry: Registry) -> bytes:
+    registry.publish(manifest("v1"))
+    return bucket.read("versions/v1/manifest.json")
+
+
+def test_the_seal_of_a_manifest_is_what_it_hashes_to(bucket: FakeBucket, registry: Registry) -> None:
+    assert registry.seal("v1" if sealed(bucket, registry) else "") == sha256(sealed(bucket, registry))
+    with pytest.raises(NotFound):
+        registry.seal("v2")
+
+
+def test_a_manifest_without_a_seal_is_refused_unless_the_pointer_knows_its_hash(
+    bucket: FakeBucket, registry: Registry
+) -> None:
+    payload = sealed(bucket, registry)
+    bucket.put("versions/v1/manifest.json", payload)
+    with pytest.raises(ArtifactError, match="no seal"):
+        registry.manifest("v1")
+    assert registry.manifest("v1", sha256(payload)).version == "v1"
+
+
+def test_a_manifest_exchanged_together_with_its_seal_is_refused_by_the_pointers_hash(
+    bucket: FakeBucket, registry: Registry
+) -> None:
+    known = sha256(sealed(bucket, registry))
+    bucket.delete("versions/v1/manifest.json")
+    registry.publish(manifest("v1", rows=301))
+    assert registry.manifest("v1").rows == 301
+    with pytest.raises(ArtifactError, match="exchanged"):
+        registry.manifest("v1", known)
+
+
+def test_a_damaged_manifest_is_refused_before_it_is_decoded(
+    bucket: FakeBucket, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = sealed(bucket, registry)
+    bucket.rot("versions/v1/manifest.json", payload.replace(b"300", b"301"))
+    monkeypatch.setattr(documents, "decode", lambda *given: pytest.fail("it was decoded"))
+    with pytest.raises(ArtifactError, match="does not hash"):
+        registry.manifest("v1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["versions/v2/model.onnx", "versions/v1/../v2/model.onnx", "current.json", "versions/v1/", "/versions/v1/x", "x"],
+)
+@pytest.mark.parametrize("role", ["model", "encoding", "probe", "trial", "trial_encoding"])
+def test_a_manifest_that_names_a_file_outside_its_own_folder_is_refused(
+    registry: Registry, role: str, name: str
+) -> None:
+    registry.publish(manifest("v1", **{role: Artifact(name, 1, "0" * 64)}))
+    with pytest.raises(ArtifactError, match="not its own"):
+        registry.manifest("v1")
+
+
+@pytest.mark.parametrize("version", ["", "../v1", "v1/..", "v1/manifest.json", "v1\n", "x" * 200, "."])
+def test_an_id_that_leads_elsewhere_is_no_versions_name(registry: Registry, version: str) -> None:
+    for ask in (registry.manifest, registry.seal):
+        with pytest.raises(NotFound):
+            ask(version)
+
+
+def test_an_artifact_bomb_is_refused_by_its_declared_size_without_a_request(
+    bucket: FakeBucket, registry: Registry
+) -> None:
+    artifact = Artifact("versions/v1/model-x.onnx", artifacts.MAX_ARTIFACT + 1, "0" * 64)
+    for method in ("stat", "read", "fetch"):
+        bucket.fail(method, AssertionError("storage was asked"))
+    with pytest.raises(ArtifactError, match="declares 1,073,741,825 bytes"):
+        registry.read_artifact(artifact)
+
+
+def test_what_could_not_be_read_again_is_not_stored(
+    bucket: FakeBucket, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "MAX_ARTIFACT", 3)
+    with pytest.raises(ArtifactError, match="larger"):
+        registry.add_artifact("v1", "model", ".onnx", b"1234")
+    assert not list(bucket.list())

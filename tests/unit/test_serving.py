@@ -168,7 +168,7 @@ def test_it_is_healthy_before_the_first_model(closed: Door) -> None:
 def test_the_first_model_is_served_without_a_restart(closed: Door, shelf: Shelf) -> None:
     assert closed.ask({"instances": [GOOD]})[0] == 503
     for stored in shelf.bucket.list():
-        closed.bucket.put(stored.name, shelf.bucket.read(stored.name))
+        closed.bucket.create(stored.name, shelf.bucket.read(stored.name), stored.metadata)
     assert closed.ask({"instances": [GOOD]})[0] == 200
 
 
@@ -209,10 +209,12 @@ def test_a_version_that_cannot_predict_is_found_out_before_it_is_served(shelf: S
     narrow = LogisticRegression().fit(np.eye(3), [0, 1, 1])  # the contract has five inputs
     bucket = shelf.bucket.copy()
     registry = Registry(bucket)  # type: ignore[arg-type]
-    model = registry.add_artifact("v2", "model", ".onnx", export.to_onnx(narrow, 3))
-    registry.publish(msgspec.structs.replace(shelf.manifest, version="v2", model=model))
-    registry.promote("v2", "predictions__v2", registry.current())
-    assert Door(bucket).ask({"instances": [GOOD]})[0] == 503
+    model = registry.add_artifact("v1", "model", ".onnx", export.to_onnx(narrow, 3))
+    bucket.delete("versions/v1/manifest.json")
+    registry.publish(msgspec.structs.replace(shelf.manifest, model=model, probe=None))
+    status, reply, _ = Door(bucket).ask({"instances": [GOOD]})
+    assert status == 503
+    assert "No version can be served" in reply["detail"]
 
 
 def test_the_model_card_says_what_is_served_how_good_it_is_and_what_a_request_holds(door: Door, shelf: Shelf) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Any
 
 import msgspec
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 from fakes import Shelf, tea
 
-from dropfit import training, version
+from dropfit import libraries, probe, skops_model, training, version
 from dropfit.contract import Columns, Policy
 from dropfit.encoding import Encoder, take
-from dropfit.errors import ArtifactError, ContractError, NotFound
+from dropfit.errors import ArtifactError, NotFound
 from dropfit.registry import Registry
 from dropfit.runtime import Scorer
 
@@ -46,7 +47,7 @@ def test_the_versions_own_policy_is_applied_and_not_the_deployed_one(shelf: Shel
 def test_the_scorer_names_the_policys_rules_that_fired(shelf: Shelf) -> None:
     loaded = version.load(shelf.registry(), shelf.problem, "v1").scorer
     strict = msgspec.structs.replace(loaded.contract, policy=Policy(minimum=0.5))
-    scorer = Scorer(strict, loaded.encoder, loaded._model, ())
+    scorer = Scorer(strict, loaded.encoder, loaded.model, ())
     free, bound = loaded.score(shelf.rows), scorer.score(shelf.rows)
     assert bound.values.min() == 0.5
     assert [f == ("minimum",) for f in bound.fired] == (free.values < 0.5).tolist()
@@ -86,5 +87,81 @@ def test_a_tampered_contract_is_refused(shelf: Shelf) -> None:
     bucket: Any = shelf.bucket.copy()
     name = "versions/v1/manifest.json"
     bucket.put(name, bucket.read(name).replace(b'"minutes"', b'"minutes; DROP"'))
-    with pytest.raises(ContractError, match="DROP"):
+    with pytest.raises(ArtifactError, match="seal"):
         version.load(Registry(bucket), shelf.problem, "v1")
+
+
+def republished(shelf: Shelf, **changes: Any) -> Registry:
+    """The same version, with other things said in its manifest."""
+    bucket: Any = shelf.bucket.copy()
+    bucket.delete("versions/v1/manifest.json")
+    registry = Registry(bucket)
+    registry.publish(msgspec.structs.replace(shelf.manifest, **changes))
+    return registry
+
+
+def test_a_version_whose_libraries_are_those_that_run_is_served(shelf: Shelf) -> None:
+    assert libraries.check(shelf.manifest, "onnxruntime") == []
+
+
+def test_another_onnxruntime_that_gives_the_same_answers_serves(shelf: Shelf) -> None:
+    registry = republished(shelf, libraries={"onnxruntime": "1.2.3"})
+    assert version.load(registry, shelf.problem, "v1").scorer.score(shelf.rows).values.shape == (300,)
+
+
+def other_answers(shelf: Shelf) -> bytes:
+    """A probe whose answers are not the model's."""
+    honest = msgspec.json.decode(shelf.registry().read_artifact(shelf.manifest.probe), type=probe.Probe)
+    outputs = np.frombuffer(honest.outputs, "<f8") + 0.01
+    return msgspec.json.encode(msgspec.structs.replace(honest, outputs=outputs.tobytes()))
+
+
+def test_another_onnxruntime_that_answers_otherwise_is_refused_with_the_mismatch_named(shelf: Shelf) -> None:
+    registry = republished(shelf)
+    changed = registry.add_artifact("v1", "probe", ".json", other_answers(shelf))
+    registry = republished(shelf._replace(bucket=registry._bucket), probe=changed, libraries={"onnxruntime": "1.2.3"})
+    with pytest.raises(ArtifactError) as refused:
+        version.load(registry, shelf.problem, "v1")
+    for part in ("otherwise than when it was made", "onnxruntime 1.2.3", importlib.metadata.version("onnxruntime")):
+        assert part in str(refused.value)
+
+
+def test_a_model_that_answers_otherwise_on_this_machine_is_refused_though_the_libraries_match(shelf: Shelf) -> None:
+    registry = republished(shelf)
+    changed = registry.add_artifact("v1", "probe", ".json", other_answers(shelf))
+    registry = republished(shelf._replace(bucket=registry._bucket), probe=changed)
+    with pytest.raises(ArtifactError, match=r"64 of 64 rows of its probe"):
+        version.load(registry, shelf.problem, "v1")
+
+
+def test_another_library_without_a_probe_to_prove_itself_by_is_refused(shelf: Shelf) -> None:
+    with pytest.raises(ArtifactError, match=r"no probe.*onnxruntime unknown"):
+        version.load(republished(shelf, probe=None, libraries={}), shelf.problem, "v1")
+
+
+def test_another_scikit_learn_never_opens_a_fitted_estimator(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skops_model, "load", lambda payload: pytest.fail("it was opened"))
+    registry = republished(shelf, runtime="skops", libraries={"scikit-learn": "1.2.3"})
+    with pytest.raises(ArtifactError, match=r"refused: it was made with scikit-learn 1\.2\.3, here is \d"):
+        version.load(registry, shelf.problem, "v1")
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b'{"matrix":"AAAA","inputs":0,"outputs":"","columns":1}'])
+def test_what_is_no_probe_is_refused(shelf: Shelf, payload: bytes) -> None:
+    with pytest.raises(ArtifactError):
+        probe.check(payload, lambda matrix: matrix)
+
+
+def test_an_answer_of_nan_where_there_was_a_number_fails_the_probe(shelf: Shelf) -> None:
+    asked = probe.make(lambda matrix: matrix[:, :1], np.ones((100, 3), dtype=np.float32))
+    probe.check(asked, lambda matrix: matrix[:, :1])
+    with pytest.raises(ArtifactError, match="64 of 64"):
+        probe.check(asked, lambda matrix: matrix[:, :1] * np.nan)
+
+
+def test_the_model_that_was_judged_can_be_asked_too(shelf: Shelf) -> None:
+    judged = version.load_judged(shelf.registry(), shelf.problem, shelf.manifest)
+    assert judged is not None
+    assert judged.score(shelf.rows).values.shape == (300,)
+    without = msgspec.structs.replace(shelf.manifest, trial=None)
+    assert version.load_judged(shelf.registry(), shelf.problem, without) is None
