@@ -110,6 +110,7 @@ class Round:
     def _ingest(self, receipts: list[Receipt]) -> list[Receipt]:
         """Read what has not been read, each with its own attempt counted, so that one cannot fail the others."""
         done = []
+        self._services.known.expire()
         with self._log.step("ingest") as detail:
             for receipt in receipts:
                 if receipt.accepted is None:
@@ -126,8 +127,8 @@ class Round:
         services, log = self._services, self._log
         since = services.registry.current()
         steps.repair_view(services)  # an earlier job may have been killed between its promotion and the view
-        inputs, left_out = intake.window(services, requests[0].objects if requests else ())
-        self._settle_unused(taken, inputs, left_out)
+        inputs, left_out, idle = intake.window(services, requests[0].objects if requests else ())
+        self._settle_unused(taken, inputs, left_out, idle)
         if not inputs:
             raise TrainingError(f"no upload fits the present problem.py: {left_out or 'none was taken in'}")
         concerned = [r for r in inputs if r.state != "promoted"]
@@ -157,12 +158,16 @@ class Round:
             attempts.forget(self._data, version)
         return attempts.begin(self._data, version, _epoch(since))
 
-    def _settle_unused(self, taken: Sequence[Receipt], inputs: Sequence[Receipt], left_out: dict[str, str]) -> None:
+    def _settle_unused(
+        self, taken: Sequence[Receipt], inputs: Sequence[Receipt], left_out: dict[str, str], idle: dict[str, str]
+    ) -> None:
         """Outcomes of uploads that were taken in and are no part of this training."""
         used, names = {r.id for r in inputs}, {r.object.name for r in inputs}
         for receipt in taken:
             if receipt.object.name in left_out:
                 self._settle([receipt], "kept", left_out[receipt.object.name], code="unfit")
+            elif receipt.object.name in idle:
+                self._settle([receipt], "recorded", idle[receipt.object.name], code="repeats")
             elif receipt.id not in used and receipt.object.name in names:
                 self._settle([receipt], "superseded", "a newer generation of it is trained on", code="superseded")
             elif receipt.id not in used:

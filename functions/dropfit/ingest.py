@@ -31,10 +31,12 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         max_unpacked_bytes: a compressed file that unpacks to more is refused.
         max_bad_share: a file with a larger share (0 to 1) of rejected rows is refused.
+        overridden: codes of judgements about the file as a whole that a person has overridden.
     """
 
     max_unpacked_bytes: int = 8 * 1024**3
     max_bad_share: float = 0.5
+    overridden: frozenset[str] = frozenset()
 
 
 class Ingested(msgspec.Struct, frozen=True):
@@ -105,7 +107,8 @@ def _judge(rows: int, reasons: collections.Counter[str], caps: Caps) -> None:
     bad = reasons.total()
     if not rows and not bad:
         raise BadFile("it has a header and no rows", "no-rows")
-    if bad / (rows + bad) > caps.max_bad_share or not rows:
+    too_many = bad / (rows + bad) > caps.max_bad_share and "too-many-bad-rows" not in caps.overridden
+    if too_many or not rows:
         most = "; ".join(f"{reason} ({count:,} rows)" for reason, count in reasons.most_common(5))
         raise BadFile(f"{bad:,} of {rows + bad:,} rows cannot be used: {most}", "too-many-bad-rows")
 

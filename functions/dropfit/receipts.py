@@ -4,8 +4,8 @@
     received --> accepted --> promoted      a version trained on it is served
        |            |-------> held          the version has passed the gate and waits for `dropfit approve`
        |            |-------> kept          a version was trained on it, and the gate kept it from being served
-       |            `-------> recorded      training=static: taken in, waiting for `dropfit train`
-       |--> quarantined                     unusable, with the reason
+       |            `-------> recorded      taken in, not trained: training=static, outside the window, or nothing new
+       |--> quarantined                     unusable, with the reason; a person's release makes it `received` again
        |--> superseded, deleted             the object was overwritten or removed before it was read
        `--> failed                          Dropfit's own fault, after several attempts; the log is named
 
@@ -68,6 +68,9 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
         problem_sha256: what the problem made of files then; under another one the upload is read again.
         reasons: reason -> number of rows.
         notes: what was odd but harmless, such as ignored columns.
+        fresh: identities of rows that no other upload in use held then.
+        changed: identities that one held, with other values: corrections.
+        repeats: receipt id of an upload that held rows of this one -> how many.
     """
 
     rows: int
@@ -78,6 +81,23 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     reasons: dict[str, int] = {}
     notes: list[str] = []
     crc32c: str = ""
+    fresh: int = 0
+    changed: int = 0
+    repeats: dict[str, int] = {}
+
+
+class Override(msgspec.Struct, frozen=True, kw_only=True):
+    """A person says that a quarantined file is what they mean.
+
+    Attributes:
+        codes: the judgements about the file as a whole that no longer stop it; none when only its form was wrong.
+        by: who, as their machine knows them.
+        at: when.
+    """
+
+    codes: tuple[str, ...]
+    by: str
+    at: dt.datetime
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +114,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         code: why not, for programs.
         version: the version trained with it.
         unfit: the hash of a later problem.py under which it could not be read again.
+        override: a person's release from the quarantine, if there was one.
     """
 
     object: UploadedObject
@@ -106,6 +127,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
     version: str = ""
     unfit: str = ""
+    override: Override | None = None
 
     @property
     def id(self) -> str:
@@ -116,6 +138,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     def is_open(self) -> bool:
         """Whether it still waits for its outcome."""
         return self.state in OPEN
+
+    @property
+    def overridden(self) -> frozenset[str]:
+        """The judgements about the file as a whole that a person has overridden."""
+        return frozenset(self.override.codes if self.override else ())
 
     @property
     def accepted_name(self) -> str:

@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         gc_grace_seconds: `dropfit gc` leaves alone what is younger.
         max_attempts: how often an upload whose processing crashed is tried before it is recorded as failed.
         max_bad_share: a file with a larger share of rejected rows (0 to 1) is quarantined whole.
+        max_drift_share: a file is quarantined when a column is strange beside the accepted files in a larger share of
+            its rows (0 to 1); 1 switches the check off.
         max_file_bytes: a larger upload is quarantined without being read.
         max_unpacked_bytes: a compressed upload that unpacks to more is quarantined.
         max_request_bytes: a larger request body is refused with 413.
@@ -68,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gc_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 7 * 86_400.0
     max_attempts: Count = 3
     max_bad_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    max_drift_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     max_file_bytes: Count = 2 * 1024**3
     max_unpacked_bytes: Count = 8 * 1024**3
     max_request_bytes: Count = 8 * 1024**2

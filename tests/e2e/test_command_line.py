@@ -22,7 +22,7 @@ from localcloud.cloud import LocalCloud
 Dropfit = Callable[..., Any]
 INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
 VERBS = (
-    *("up", "down", "status", "upload", "predict", "train", "logs", "runs", "replay", "gc"),
+    *("up", "down", "status", "upload", "predict", "train", "logs", "runs", "replay", "gc", "quarantine"),
     *("versions", "show", "why", "rollback", "pin", "unpin", "approve", "reject", "reproduce"),
 )
 

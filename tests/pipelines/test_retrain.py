@@ -141,15 +141,6 @@ def test_a_burst_of_uploads_is_one_training(house: Make, penguins: list[Path]) -
     assert manifest.rows == sum(o.accepted.rows for o in outcomes)
 
 
-def test_the_same_rows_under_two_names_count_once(house: Make, penguins: list[Path]) -> None:
-    there = house()
-    first, second = there.upload("one.csv", penguins[0]), there.upload("two.csv", penguins[0])
-    there.work()
-    ((manifest, _),) = there.registry.versions()
-    assert there.outcome(first).accepted.rows == there.outcome(second).accepted.rows == manifest.rows
-    assert manifest.duplicates == manifest.rows
-
-
 def test_an_object_overwritten_before_it_was_read_is_superseded(house: Make, penguins: list[Path]) -> None:
     there = house()
     old, new = there.upload("same.csv", penguins[0]), there.upload("same.csv", penguins[1])
