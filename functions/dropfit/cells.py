@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,26 +20,56 @@ ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{
 
 
 class Marks:
-    """Which rows of a batch are bad, and why; the first column that is wrong names the row."""
+    """Which rows of a batch are bad, and why; the first column that is wrong names the row.
+
+    Attributes:
+        filled: columns with at least one cell that is not empty.
+    """
 
     def __init__(self, rows: int) -> None:
-        self.good = np.ones(rows, dtype=bool)
-        self._why: dict[int, tuple[str, str]] = {}
+        self.filled: set[str] = set()
+        self._why: list[tuple[str, str]] = [("", "")]
+        self._codes = np.zeros(rows, dtype=np.int32)
+
+    @property
+    def good(self) -> Array:
+        """The mask of the rows that are not bad."""
+        return np.asarray(self._codes == 0)
+
+    @property
+    def bad(self) -> Array:
+        """The positions of the bad rows."""
+        return np.flatnonzero(self._codes)
 
     def mark(self, rows: Array, column: str, reason: str) -> None:
         """The masked rows are bad."""
-        for row in np.flatnonzero(rows & self.good):
-            self._why[int(row)] = (column, reason)
-        self.good &= ~rows
+        fresh = rows & (self._codes == 0)
+        if fresh.any():
+            self._codes[fresh] = self._code((column, reason))
 
-    def merge(self, row: int, why: tuple[str, str]) -> None:
-        """One row is bad."""
-        self.good[row] = False
-        self._why.setdefault(row, why)
+    def adopt(self, kept: Array, other: Marks) -> None:
+        """What another found bad in some of these rows.
+
+        Args:
+            kept: the positions of the other's rows here.
+            other: of the rows at those positions, all good here.
+        """
+        codes = np.array([0, *(self._code(why) for why in other._why[1:])], dtype=np.int32)
+        self._codes[kept] = codes[other._codes]
 
     def at(self, row: int) -> tuple[str, str]:
         """Column and reason of a bad row."""
-        return self._why[row]
+        return self._why[int(self._codes[row])]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Column and reason -> number of rows."""
+        counted = np.bincount(self._codes, minlength=len(self._why)).tolist()
+        return {why: count for why, count in zip(self._why[1:], counted[1:], strict=True) if count}
+
+    def _code(self, why: tuple[str, str]) -> int:
+        if why not in self._why:
+            self._why.append(why)
+        return self._why.index(why)
 
 
 def typed(column: Column, array: Any, nulls: Sequence[str], marks: Marks) -> Array:
@@ -50,14 +79,14 @@ def typed(column: Column, array: Any, nulls: Sequence[str], marks: Marks) -> Arr
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         trimmed = pc.utf8_trim_whitespace(array)
         array = pc.if_else(pc.is_in(trimmed, pa.array(nulls, array.type)), None, trimmed)
+    if array.null_count < len(array):
+        marks.filled.add(column.name)
     if isinstance(column, Category):
-        values: Array = (
-            _cast(column.name, array, pa.string(), safe=True).to_numpy(zero_copy_only=False).astype(object)
-        )
-    elif isinstance(column, Number):
-        values = _numbers(column.name, array, marks)
-    else:
-        values = _timestamps(column.name, array, marks)
+        texts = _cast(column.name, array, pa.string(), safe=True)
+        _names(column, texts, marks)
+        return np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
+    read = _numbers if isinstance(column, Number) else _timestamps
+    values = read(column.name, array, marks)
     within(column, values, marks)
     return values
 
@@ -81,20 +110,24 @@ def _timestamps(name: str, array: Any, marks: Marks) -> Array:
         return found
     fits = pc.match_substring_regex(array, ISO)
     marks.mark(_mask(pc.invert(fits)), name, "not an ISO 8601 date or time")
+    # Each moment is parsed once: a file has few days, and many rows of each.
+    distinct = pc.if_else(fits, array, None).dictionary_encode()
+    moments = np.array([_instant(cell) for cell in distinct.dictionary.to_pylist()], dtype="datetime64[us]")
+    codes = distinct.indices
+    held = _mask(codes.is_valid())
     values = np.full(len(array), np.datetime64("NaT", "us"))
-    for row, cell in enumerate(pc.if_else(fits, array, None).to_pylist()):
-        try:
-            values[row] = _instant(cell) if cell else np.datetime64("NaT")
-        except ValueError:
-            marks.merge(row, (name, "no such date or time"))
+    values[held] = moments[codes.drop_null().to_numpy()]
+    marks.mark(held & np.isnat(values), name, "no such date or time")
     return values
 
 
-@functools.lru_cache(maxsize=65_536)  # a file has few days, and many rows of each
 def _instant(cell: str) -> np.datetime64:
-    moment = dt.datetime.fromisoformat(cell)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+    try:
+        moment = dt.datetime.fromisoformat(cell)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return np.datetime64("NaT", "us")
     return np.datetime64(moment, "us")
 
 
@@ -108,22 +141,29 @@ def _cast(name: str, array: Any, kind: Any, safe: bool = False) -> Any:
 def within(column: Column, values: Array, marks: Marks) -> None:
     """Mark the rows whose value breaks the column's declaration."""
     if isinstance(column, Category):
-        long = np.array([v is not None and len(v) > column.max_length for v in values], dtype=bool)
-        marks.mark(long, column.name, f"longer than {column.max_length} characters")
-        if column.values:
-            allowed = {None, *column.values}
-            strange = np.array([v not in allowed for v in values], dtype=bool)
-            marks.mark(strange, column.name, f"not one of {', '.join(column.values)}")
-    elif isinstance(column, Number):
+        _names(column, pa.array(values, pa.string()), marks)
+        return
+    if isinstance(column, Number):
         _bounds(column, values, marks)
     if not column.missing:
         marks.mark(empty(values), column.name, "missing")
 
 
+def _names(column: Category, texts: Any, marks: Marks) -> None:
+    long = _mask(pc.greater(pc.utf8_length(texts), column.max_length))
+    marks.mark(long, column.name, f"longer than {column.max_length} characters")
+    marks.mark(_mask(pc.match_substring(texts, "\x00")), column.name, "holds a zero byte")
+    if column.values:
+        strange = pc.invert(pc.is_in(texts, pa.array([None, *column.values], pa.string())))
+        marks.mark(_mask(strange), column.name, f"not one of {', '.join(column.values)}")
+    if not column.missing:
+        marks.mark(_mask(texts.is_null()), column.name, "missing")
+
+
 def empty(values: Array) -> Array:
     """Which values are missing."""
     if values.dtype == object:
-        return np.array([v is None for v in values], dtype=bool)
+        return _mask(pa.array(values, pa.string()).is_null())
     return np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
 
 

@@ -36,17 +36,23 @@ class ContractError(DropfitError):
     """problem.py contradicts itself."""
 
 
+def legible(text: str, longest: int = 1000) -> str:
+    """What came from a file, cut and in one printable line."""
+    seen = "".join(mark if mark.isprintable() else "?" for mark in text[: longest + 1])
+    return seen if len(seen) <= longest else f"{seen[: longest - 3]}..."
+
+
 class BadFile(DropfitError):
     """An uploaded file cannot be used.
 
     Args:
-        reason: one sentence for the person who uploaded it.
+        reason: one sentence for the person who uploaded it; what it quotes of the file is made legible.
         code: a stable name for programs, such as `missing-columns`.
     """
 
     def __init__(self, reason: str, code: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = legible(reason)
+        super().__init__(self.reason)
         self.code = code
 
 

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import collections
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO, TextIO
 
 import msgspec
@@ -14,29 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import cells
+from .batches import ROWS, Batch
+from .batches import Caps as Caps
 from .contract import Category, Columns, Number, Probability, Problem, Quantity, describe
 from .encoding import length, take
-from .errors import BadFile
-from .reading import Batch, Rejected, read
+from .errors import BadFile, legible
+from .judging import JUDGEMENTS as JUDGEMENTS
+from .judging import Tally
+from .reading import read
+from .sheet import MARKS, Sheet, unguarded
 
 Array = np.ndarray[Any, Any]
-MAX_REJECTED_KEPT = 100_000
 NAMED = 30
-MARKS = ("dropfit_row", "dropfit_column", "dropfit_reason", "dropfit_text")
-
-
-class Caps(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file may be.
-
-    Attributes:
-        max_unpacked_bytes: a compressed file that unpacks to more is refused.
-        max_bad_share: a file with a larger share (0 to 1) of rejected rows is refused.
-        overridden: codes of judgements about the file as a whole that a person has overridden.
-    """
-
-    max_unpacked_bytes: int = 8 * 1024**3
-    max_bad_share: float = 0.5
-    overridden: frozenset[str] = frozenset()
 
 
 class Ingested(msgspec.Struct, frozen=True):
@@ -62,64 +49,78 @@ def ingest(problem: Problem, stream: BinaryIO, accepted: BinaryIO, rejected: Tex
         problem: what a row must be.
         stream: the file, seekable.
         accepted: gets the good rows as Parquet: features, target, identity, time.
-        rejected: gets the others as CSV: the cells as they stood, number, column and reason, and the whole text of
-            a row that could not be split into cells.
+        rejected: gets the others, all of them, as the CSV of sheet.py: the cells as they stood, number, column and
+            reason, and the whole text of a row that could not be split into cells.
         caps: what the file may be.
 
     Raises:
         BadFile: when the file as a whole cannot be used; what was written until then is void.
     """
     needed = [c.name for c in problem.columns]
-    reasons: collections.Counter[str] = collections.Counter()
     notes: list[str] = []
-    rows = 0
-    sheet = csv.writer(rejected)
-    sheet.writerow([*needed, *MARKS])
-    writer: pq.ParquetWriter | None = None
-    for batch in read(stream, needed, caps.max_unpacked_bytes):
-        good, bad = part(problem, batch)
+    tally = Tally(problem)
+    sheet = Sheet(rejected, problem.columns, caps.max_unpacked_bytes)
+    sink = Sink(accepted)
+    for batch in map(unguarded, read(stream, needed, caps)):
+        good, marks = part(problem, batch)
         notes = notes or _notes(batch.ignored)
-        for row in bad:
-            reasons[f"{row.column}: {row.reason}" if row.column else row.reason] += 1
-            if reasons.total() <= MAX_REJECTED_KEPT:
-                texts = (row.values.get(name, "") for name in needed)
-                sheet.writerow([*texts, row.row, row.column, row.reason, row.values.get("", "")])
-        if not length(good):
-            continue
-        table = to_table(problem, good)
-        writer = writer or pq.ParquetWriter(accepted, table.schema, compression="zstd")
-        writer.write_table(table)
-        rows += table.num_rows
-    if writer is not None:
-        writer.close()
-    _judge(rows, reasons, caps)
-    return Ingested(rows, reasons.total(), dict(reasons.most_common(100)), notes)
+        tally.count(good, batch.broken, marks)
+        sheet.broken(batch.broken)
+        sheet.rejected(batch, marks)
+        if length(good):
+            sink.add(to_table(problem, good))
+    tally.judge(caps)
+    sink.close()
+    return Ingested(tally.accepted, tally.rejected, dict(tally.reasons.most_common(100)), notes)
+
+
+class Sink:
+    """Writes tables as one Parquet file of few row groups, since each costs memory until the end.
+
+    Args:
+        stream: where to.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._writer: pq.ParquetWriter | None = None
+        self._pending: list[Any] = []
+
+    def add(self, table: Any) -> None:
+        """So many rows more; all tables have one schema."""
+        self._pending.append(table)
+        if sum(each.num_rows for each in self._pending) >= ROWS:
+            self._write()
+
+    def close(self) -> None:
+        """Write what is left, and the footer."""
+        if self._pending:
+            self._write()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self) -> None:
+        table = pa.concat_tables(self._pending)
+        self._writer = self._writer or pq.ParquetWriter(self._stream, table.schema, compression="zstd")
+        self._writer.write_table(table)
+        self._pending = []
 
 
 def _notes(ignored: Sequence[str]) -> list[str]:
+    ignored = [name for name in ignored if name not in MARKS]
     if not ignored:
         return []
     more = f" and {len(ignored) - NAMED:,} more" if len(ignored) > NAMED else ""
-    return [f"columns ignored: {', '.join(name[:64] for name in ignored[:NAMED])}{more}"]
+    return [f"columns ignored: {', '.join(legible(name, 64) for name in ignored[:NAMED])}{more}"]
 
 
-def _judge(rows: int, reasons: collections.Counter[str], caps: Caps) -> None:
-    bad = reasons.total()
-    if not rows and not bad:
-        raise BadFile("it has a header and no rows", "no-rows")
-    too_many = bad / (rows + bad) > caps.max_bad_share and "too-many-bad-rows" not in caps.overridden
-    if too_many or not rows:
-        most = "; ".join(f"{reason} ({count:,} rows)" for reason, count in reasons.most_common(5))
-        raise BadFile(f"{bad:,} of {rows + bad:,} rows cannot be used: {most}", "too-many-bad-rows")
-
-
-def part(problem: Problem, batch: Batch) -> tuple[Columns, list[Rejected]]:
-    """The good rows of a batch as columns of an accepted row, and the others with their reasons."""
+def part(problem: Problem, batch: Batch) -> tuple[Columns, cells.Marks]:
+    """The good rows of a batch as columns of an accepted row, and what is wrong with the others."""
     marks = cells.Marks(len(batch.rows))
     typed = {c.name: cells.typed(c, batch.columns[c.name], problem.nulls, marks) for c in problem.columns}
     kept = np.flatnonzero(marks.good)
     if not len(kept):  # prepare need not cope with nothing
-        return {}, batch.broken + _rejected(batch, marks)
+        return {}, marks
     prepared: dict[str, Array] = take(typed, kept)
     if problem.prepare is not None:
         prepared.update(_prepare(problem, prepared))
@@ -129,15 +130,8 @@ def part(problem: Problem, batch: Batch) -> tuple[Columns, list[Rejected]]:
     for name in (*problem.identity, problem.time):
         again.mark(cells.empty(prepared[name]), name, "missing")
     _target(problem, prepared, again)
-    for position in np.flatnonzero(~again.good):
-        marks.merge(int(kept[position]), again.at(int(position)))
-    good = take({name: prepared[name] for name in problem.kept}, np.flatnonzero(again.good))
-    return good, batch.broken + _rejected(batch, marks)
-
-
-def _rejected(batch: Batch, marks: cells.Marks) -> list[Rejected]:
-    rows = np.flatnonzero(~marks.good)
-    return [Rejected(int(batch.rows[i]), *marks.at(int(i)), _as_read(batch, int(i))) for i in rows]
+    marks.adopt(kept, again)
+    return take({name: prepared[name] for name in problem.kept}, np.flatnonzero(again.good)), marks
 
 
 def _prepare(problem: Problem, columns: Columns) -> Columns:
@@ -203,8 +197,3 @@ def _to_arrow(values: Array) -> Any:
         # Converted here: pyarrow misreads arrays of days when asked for microseconds (every other row is lost).
         return pa.array(values.astype("datetime64[us]"), pa.timestamp("us"))
     return pa.array(values.astype(np.float64), pa.float64())
-
-
-def _as_read(batch: Batch, row: int) -> dict[str, str]:
-    given: Iterator[tuple[str, Any]] = ((n, column[row].as_py()) for n, column in batch.columns.items())
-    return {name: "" if value is None else str(value) for name, value in given}

@@ -47,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             its rows (0 to 1); 1 switches the check off.
         max_file_bytes: a larger upload is quarantined without being read.
         max_unpacked_bytes: a compressed upload that unpacks to more is quarantined.
+        max_unpack_ratio: an upload that unpacks to more than 256 MB and so many times its size is quarantined.
+        max_field_bytes: an upload with a longer cell is quarantined.
+        max_columns: an upload with more columns is quarantined.
         max_request_bytes: a larger request body is refused with 413.
         max_instances: more instances than this in one request are refused with 413.
         pointer_seconds: the predict function looks for a new version at most this often.
@@ -73,6 +76,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_drift_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     max_file_bytes: Count = 2 * 1024**3
     max_unpacked_bytes: Count = 8 * 1024**3
+    max_unpack_ratio: Annotated[float, msgspec.Meta(gt=1)] = 100.0
+    max_field_bytes: Annotated[int, msgspec.Meta(ge=1, le=64 * 1024**2)] = 256 * 1024
+    max_columns: Count = 10_000
     max_request_bytes: Count = 8 * 1024**2
     max_instances: Count = 1000
     pointer_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1.0

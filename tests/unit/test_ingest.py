@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from typing import Any
 
 import msgspec
@@ -17,10 +18,9 @@ from fakes import csv_of, pots, tea
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropfit import ingest as ingesting
-from dropfit.contract import Columns, Label, Number, Problem
+from dropfit.contract import Columns, Gate, Label, Number, Problem, Quantity
 from dropfit.errors import BadFile
-from dropfit.ingest import Caps, Ingested, from_table, ingest, to_table
+from dropfit.ingest import JUDGEMENTS, Caps, Ingested, from_table, ingest, to_table
 from dropfit.problem import problem as flights
 
 TOLERANT = Caps(max_bad_share=1.0)
@@ -46,7 +46,7 @@ class Outcome:
         self.found = found
         self.accepted = accepted
         self.columns = from_table(accepted)
-        self.rejected = list(csv.DictReader(io.StringIO(rejected, newline="")))
+        self.rejected = list(csv.DictReader(io.StringIO(rejected.removeprefix("\ufeff"), newline="")))
         assert (found.rows, found.rejected) == (accepted.num_rows, len(self.rejected))
 
     @property
@@ -319,20 +319,20 @@ def test_columns_nobody_asked_for_are_noted() -> None:
 
 
 def test_a_file_of_many_batches_is_written_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dropfit.reading.BLOCK", 2048)
+    monkeypatch.setattr("dropfit.batches.BLOCK", 2048)
+    monkeypatch.setattr("dropfit.ingest.ROWS", 100)
     rows = pots(500)
-    found = taken_in(csv_of(tea(), rows))
+    found = taken_in(csv_of(tea(), rows), caps=Caps(max_field_bytes=256))
     assert found.columns["pot"].tolist() == rows["pot"].tolist()
     assert found.columns["leaf"].tolist() == rows["leaf"].tolist()
 
 
-def test_a_flood_of_bad_rows_is_counted_in_full_and_kept_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingesting, "MAX_REJECTED_KEPT", 3)
-    rejected = io.StringIO(newline="")
-    payload = as_csv([GOOD, *({**GOOD, "leaf": ""} for _ in range(9))])
-    found = ingest(tea(), io.BytesIO(payload), io.BytesIO(), rejected, TOLERANT)
-    assert found.rejected == 9
-    assert len(list(csv.DictReader(io.StringIO(rejected.getvalue(), newline="")))) == 3
+def test_of_a_flood_of_bad_rows_every_one_is_kept() -> None:
+    rows = [{**GOOD, "pot": n, "leaf": "" if n % 10 else "assam", "drunk": n % 20 // 10} for n in range(10_000)]
+    found = taken_in(as_csv(rows) + b"short\n" * 5_000 + as_csv([GOOD]).splitlines()[1])
+    assert found.found.rejected == 9_000 + 5_000
+    good = {*range(1, 10_000, 10), 15_001}
+    assert [number for number, _, _ in found.reasons] == sorted(set(range(1, 15_002)) - good)
 
 
 def broken_prepare(columns: Columns) -> Columns:
@@ -436,3 +436,112 @@ def test_a_number_is_within_its_bounds_or_set_aside(value: float, whole: bool) -
     found = taken_in(as_csv([{**GOOD, "minutes": 1}, {**GOOD, "pot": 2, "minutes": repr(value)}]), problem)
     fits = -5 <= value <= 5 and (not whole or value == int(value))
     assert found.columns["minutes"].tolist() == ([1.0, value] if fits else [1.0])
+
+
+LETTERS = st.text(st.sampled_from("=+-@\t\r\n '\"a1,;.e\uff1d\u00e9"), max_size=10)
+LONG = tea(
+    columns=tuple(msgspec.structs.replace(c, max_length=500) if c.name == "leaf" else c for c in tea().columns),
+    features=tuple(msgspec.structs.replace(f, max_length=500) if f.name == "leaf" else f for f in tea().features),
+)
+FORMULA = re.compile(r"\s*[-=+@\uff1d]|[\t\r\n]")
+
+
+@given(st.lists(LETTERS, min_size=1, max_size=10))
+def test_a_sheet_runs_no_formula_and_comes_back_corrected_exactly_as_uploaded(leaves: list[str]) -> None:
+    rows = [{**GOOD, "pot": n, "leaf": leaf, "drunk": "7"} for n, leaf in enumerate(leaves, 2)]
+    first = taken_in(as_csv([GOOD, *rows]), LONG)
+    for cells in first.rejected:
+        if FORMULA.match(cells["leaf"]):
+            float(cells["leaf"])  # only a number may begin so
+    wanted = [{**row, "drunk": "1"} for row in rows]
+    corrected = [cells | {"drunk": "1"} for cells in first.rejected]
+    fine = dict.fromkeys(corrected[0], "") | GOOD
+    again = taken_in(b"\xef\xbb\xbf" + as_csv([fine, *corrected]), LONG)
+    straight = taken_in(as_csv([GOOD, *wanted]), LONG)
+    assert again.found.notes == []
+    assert again.columns["leaf"].tolist() == straight.columns["leaf"].tolist()
+    assert again.columns["pot"].tolist() == straight.columns["pot"].tolist()
+
+
+def test_an_apostrophe_is_taken_off_a_sheet_of_ours_alone() -> None:
+    assert with_one_bad(leaf="'=1+1").columns["leaf"].tolist()[1] == "'=1+1"
+
+
+def test_a_negative_number_stays_a_number_in_the_sheet() -> None:
+    assert with_one_bad(minutes="-5").rejected[0]["minutes"] == "-5"
+
+
+def test_the_text_of_a_row_that_could_not_be_split_runs_nothing_either() -> None:
+    (row,) = taken_in(as_csv([GOOD]) + b"=cmd()\n").rejected
+    assert row["dropfit_text"] == "'=cmd()"
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_rejected_row_of_parquet_comes_back_from_the_sheet_as_it_was(bad: int) -> None:
+    moments = pa.array([0, 86_400_000_001], pa.timestamp("us"))
+    held = {"minutes": [1.25, None], "brewed": moments, "pot": [True, False]}
+    first = taken_in(parquet(drunk=[5 if n == bad else 1 for n in range(2)], **held))
+    again = taken_in(as_csv([cells | {"drunk": "1"} for cells in first.rejected]))
+    for name, values in taken_in(parquet(drunk=[1, 1], **held)).columns.items():
+        np.testing.assert_array_equal(values[bad : bad + 1], again.columns[name])
+
+
+def test_a_sheet_larger_than_any_upload_may_be_refuses_the_file() -> None:
+    payload = as_csv([GOOD]) + b"x\n" * 10_000
+    with pytest.raises(BadFile) as refused:
+        taken_in(payload, caps=Caps(max_bad_share=1, max_unpacked_bytes=len(payload) + 10))
+    assert refused.value.code == "too-large"
+
+
+def many(rows: int, **cells: Any) -> bytes:
+    return as_csv([{**GOOD, "pot": n, "drunk": n % 2, **cells} for n in range(rows)])
+
+
+@pytest.mark.parametrize(("rows", "code"), [(29, ""), (30, "empty-column")])
+def test_an_empty_column_refuses_a_file_of_some_size(rows: int, code: str) -> None:
+    assert verdict(many(rows, cup="", minutes=2)) == code
+
+
+@pytest.mark.parametrize(("rows", "code"), [(99, ""), (100, "constant-target")])
+def test_a_constant_target_refuses_a_file_that_could_carry_a_model(rows: int, code: str) -> None:
+    assert tea().gate.minimum_rows <= 100
+    assert verdict(many(rows, drunk=1), tea(gate=Gate(minimum_rows=100))) == code
+
+
+def test_a_constant_label_or_quantity_is_judged_alike() -> None:
+    label = tea(target=Label(name="verdict", values=("good", "bad")), gate=Gate(minimum_rows=50))
+    assert verdict(many(50, verdict="good"), label) == "constant-target"
+    quantity = tea(target=Quantity(name="drunk"), gate=Gate(minimum_rows=50))
+    assert verdict(many(50, drunk=1.5), quantity) == "constant-target"
+
+
+def test_rows_that_could_not_be_split_do_not_make_a_column_empty() -> None:
+    assert verdict(as_csv([GOOD]).splitlines(keepends=True)[0] + b"short\n" * 50) == "too-many-bad-rows"
+
+
+JUDGED = {
+    "empty-column": many(200, cup=""),
+    "constant-target": many(2000, drunk=0),
+    "too-many-bad-rows": as_csv([GOOD, {**GOOD, "leaf": ""}, {**GOOD, "leaf": ""}]),
+    "truncated": many(3) + b"assam,small",
+}
+
+
+@pytest.mark.parametrize("code", JUDGEMENTS)
+def test_a_person_can_overrule_every_judgement_about_a_file_as_a_whole(code: str) -> None:
+    assert verdict(JUDGED[code]) == code
+    assert verdict(JUDGED[code], overridden=frozenset({code})) == ""
+    assert verdict(JUDGED[code], overridden=frozenset({"*"})) == ""
+    assert verdict(JUDGED[code], overridden=frozenset({"another"})) == code
+
+
+def test_nobody_can_overrule_that_there_is_nothing_to_accept() -> None:
+    assert verdict(as_csv([{**GOOD, "leaf": ""}]), overridden=frozenset({"*"})) == "too-many-bad-rows"
+
+
+def verdict(payload: bytes, problem: Problem | None = None, **caps: Any) -> str:
+    try:
+        taken_in(payload, problem, Caps(**caps))
+    except BadFile as bad:
+        return bad.code
+    return ""

@@ -183,3 +183,9 @@ def test_of_two_who_release_at_once_one_is_told_that_the_other_was_first(monkeyp
     with pytest.raises(Conflict):
         quarantine.release(desk.buckets, bad.id, "ann")
     assert desk.services.receipts.get(bad.id).override.by == "bob"
+
+
+def test_what_a_release_can_override_is_what_ingest_and_the_drift_check_judge() -> None:
+    from dropfit import ingest
+
+    assert {*ingest.JUDGEMENTS, quarantine.DRIFTED} == quarantine.JUDGEMENTS
