@@ -6,6 +6,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -48,7 +49,9 @@ class Numbering:
     def __call__(self, row: pacsv.InvalidRow) -> str:
         """pyarrow found a row of a wrong width."""
         number = (row.number or 2) - 1
-        self.last = Broken(number, f"{row.actual_columns} columns instead of {row.expected_columns}", row.text)
+        # One object for all rows of that reason: a block may hold half a million of them.
+        reason = sys.intern(f"{row.actual_columns} columns instead of {row.expected_columns}")
+        self.last = Broken(number, reason, row.text)
         self.short = row.actual_columns < row.expected_columns
         self.broken.append(self.last)
         if number == self._following:
