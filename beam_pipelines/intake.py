@@ -246,8 +246,8 @@ def accepted_rows(services: Services, inputs: Sequence[Receipt]) -> tuple[Column
     import pyarrow.parquet as pq
 
     from dropfit.encoding import length
+    from dropfit.holdout import without_duplicates
     from dropfit.ingest import from_table
-    from dropfit.training import without_duplicates
 
     parts = []
     for receipt in inputs:

@@ -19,6 +19,7 @@ from dropfit.receipts import Receipt, State
 from dropfit.runs import RunLog
 
 if TYPE_CHECKING:
+    from beam_pipelines.judging import Plan
     from dropfit.contract import Columns
     from dropfit.manifest import Manifest
     from dropfit.pointer import Current
@@ -178,10 +179,10 @@ class Round:
     ) -> tuple[State, str]:
         """Fit, judge, fill the table and promote; returns the outcome and why."""
         services, log = self._services, self._log
-        manifest, rows = self._version(version, inputs, left_out)
+        manifest, rows, planned = self._version(version, inputs, left_out, since)
         with log.step("gate") as detail:
-            report = steps.judge(services, manifest)
-            detail.update(passed=report.passed, reasons=list(report.reasons))
+            report = steps.judge(services, manifest, rows, planned)
+            detail.update(passed=report.passed, champion=report.champion, reasons=list(report.reasons))
         if not report.passed:
             return "kept", "; ".join(report.reasons)
         with log.step("table") as detail:
@@ -202,21 +203,24 @@ class Round:
             return "publish=hold: `dropfit show` and `dropfit approve` or `dropfit reject`"
         return ""
 
-    def _version(self, version: str, inputs: list[Receipt], left_out: dict[str, str]) -> tuple[Manifest, Columns]:
-        """Fit and export, or find what an earlier job made; with the rows it was fitted on."""
+    def _version(
+        self, version: str, inputs: list[Receipt], left_out: dict[str, str], since: Current
+    ) -> tuple[Manifest, Columns, Plan]:
+        """Fit and export, or find what an earlier job made; with its rows, and what it is to be judged by."""
         services, log = self._services, self._log
         manifest = steps.existing(services, version)
         with log.step("train") as detail:
             rows, duplicates = intake.accepted_rows(services, inputs)
             detail.update(rows=length(rows), duplicates=duplicates, left_out=left_out)
+            planned = steps.plan(services, rows, since)
             if manifest is None:
-                trained = steps.fit(services, rows)
+                trained = steps.fit(services, rows, planned)
                 detail.update(metrics=trained.metrics, constant=trained.constant)
         with log.step("export") as detail:
             if manifest is None:
                 manifest = steps.publish(services, version, inputs, trained, duplicates, left_out)
             detail.update(version=version, bytes=manifest.model.size, differing=manifest.parity.differing)
-        return manifest, rows
+        return manifest, rows, planned
 
     def _promote(self, version: str, table: str, since: Current) -> str:
         """The commit; returns why not, when the pointer was moved by somebody else meanwhile."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import logging
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,12 +21,17 @@ from dropfit import __version__, libraries, tables, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
 from dropfit.errors import NotFound
-from dropfit.manifest import Input, Manifest, Report, Window, table_name
+from dropfit.manifest import Input, Manifest, Window, table_name
 from dropfit.receipts import Receipt
+from dropfit.verdict import Report
 
 if TYPE_CHECKING:
+    from beam_pipelines.judging import Plan
     from dropfit.contract import Columns
+    from dropfit.pointer import Current
     from dropfit.training import Trained
+
+LOG = logging.getLogger(__name__)
 
 
 def version_id(services: Services, inputs: Sequence[Receipt]) -> str:
@@ -55,15 +61,26 @@ def existing(services: Services, version: str) -> Manifest | None:
         return None
 
 
-def fit(services: Services, rows: Columns) -> Trained:
-    """Judge on the newest block, fit on everything.
+def plan(services: Services, rows: Columns, since: Current) -> Plan:
+    """Which rows to hold out, so that what is served now can be judged by them too.
+
+    Raises:
+        TrainingError: when the rows are of one class.
+    """
+    from beam_pipelines import judging
+
+    return judging.plan(services, rows, since)
+
+
+def fit(services: Services, rows: Columns, planned: Plan) -> Trained:
+    """Fit on all but the holdout, measure there, fit on everything.
 
     Raises:
         TrainingError: when the data cannot carry a model.
     """
     from dropfit.training import train
 
-    return train(services.problem, rows)
+    return train(services.problem, rows, planned.held)
 
 
 def publish(
@@ -116,28 +133,37 @@ def publish(
 def _trial(services: Services, version: str, trained: Trained) -> dict[str, Any]:
     """The model that was judged, kept so that a later version can be compared with it on data neither has seen."""
     from dropfit import export
+    from dropfit.holdout import packed
 
-    estimator, learned = getattr(trained, "trial", None), getattr(trained, "trial_encoding", None)
-    if estimator is None or learned is None:
-        return {}
-    sample = getattr(trained, "trial_sample", trained.sample)
-    made = export.export(estimator, sample, trained.width, services.problem.may_be_missing)
+    gappy = services.problem.may_be_missing
+    made = export.export(trained.trial, trained.trial_sample, trained.width, gappy)
+    classes = tuple(trained.classes[int(place)] for place in trained.trial.classes_) if trained.classes else ()
     add = services.registry.add_artifact
     return {
         "trial": add(version, "trial", made.suffix, made.payload),
-        "trial_encoding": add(version, "trial-encoding", ".json", msgspec.json.encode(learned)),
+        "trial_encoding": add(version, "trial-encoding", ".json", msgspec.json.encode(trained.trial_encoding)),
         "trial_runtime": made.runtime,
-        "trial_classes": tuple(trained.classes[int(place)] for place in estimator.classes_)
-        if trained.classes
-        else (),
+        "trial_classes": classes,
+        "held": add(version, "held", ".bin", packed(trained.mask)),
     }
 
 
-def judge(services: Services, manifest: Manifest) -> Report:
-    """The gate's verdict, kept with the version."""
-    from dropfit import gate
+def judge(services: Services, manifest: Manifest, rows: Columns, planned: Plan) -> Report:
+    """The gate's verdict, kept with the version; then the same for people, with plots, which no run may fail of."""
+    from beam_pipelines import judging
 
-    return services.registry.judge(gate.judge(services.problem, manifest))
+    registry, version = services.registry, manifest.version
+    report = registry.judged(version, planned.champion.version)
+    if report is None:
+        report = registry.judge(judging.judge(services, manifest, rows, planned.champion))
+    try:
+        from dropfit import report as pages
+
+        for name, payload, kind in pages.files(report, manifest):
+            registry.attach(version, name, payload, kind)
+    except Exception:
+        LOG.warning("the report of %s has its numbers, and no page or no plots", version, exc_info=True)
+    return report
 
 
 def fill_table(services: Services, manifest: Manifest, rows: Columns) -> tuple[str, int]:

@@ -22,6 +22,9 @@ LOTS = (
         "dropfit.warehouse",
         "dropfit.storage",
         "beam_pipelines.batch_predict",
+        "beam_pipelines.judging",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
         "apache_beam.runners.direct.direct_runner",
     ),
 )

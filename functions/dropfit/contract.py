@@ -164,6 +164,11 @@ class Problem(Contract, frozen=True, kw_only=True):
         measured = METRICS[type(self.target)]
         if self.gate.metric and self.gate.metric not in measured:
             raise ContractError(f"{self.name}: the gate can decide by {', '.join(measured)}, not {self.gate.metric}")
+        strange = set(self.gate.slices) - {f.name for f in self.features}
+        if strange:
+            raise ContractError(
+                f"{self.name}: the gate's slices must be features; {', '.join(sorted(strange))} are none"
+            )
         if bool(self.derived) != (self.derive is not None):
             raise ContractError(f"{self.name}: derived features and derive belong together")
         if self.window < 0:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from .errors import ArtifactError, NotFound
-from .manifest import Decision, Manifest, Pointer, Report, Served
+from .manifest import Decision, Manifest, Pointer, Served
 from .registry import Registry
+from .verdict import Report
 
 Standing = Literal["served", "pinned", "waiting", "was served", "rejected", "kept", "not judged", "no table"]
 

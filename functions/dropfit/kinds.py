@@ -119,19 +119,30 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """When a challenger may be served.
+    """When a challenger may be served: docs/adr/0011 has the measurements behind the defaults.
 
     Attributes:
         metric: what decides, smaller is better; the default depends on the target: log_loss, or rmse for a quantity.
         minimum_rows: fewer training rows than this, or holdout rows than a tenth of it, cannot carry a model.
         holdout_share: the newest share of the time blocks (0 to 1) that is held out to judge.
+        tolerance: a challenger may lose so much more than the served version, as a share of the latter's loss.
+        slices: features by whose values (categories) or quartiles (numbers) no slice of the rows may get worse.
+        slice_rows: a slice with fewer holdout rows is not judged.
+        slice_tolerance: a slice is worse when it is so by more than this share of the served version's loss there,
+            beyond chance.
     """
 
     metric: Literal["", "log_loss", "brier", "rmse", "mae"] = ""
     minimum_rows: int = 100
     holdout_share: float = 0.2
+    tolerance: float = 0.02
+    slices: tuple[str, ...] = ()
+    slice_rows: int = 100
+    slice_tolerance: float = 0.02
 
     def __post_init__(self) -> None:
         """Refuse what cannot judge."""
-        if not 0 < self.holdout_share < 1 or self.minimum_rows < 1:
-            raise ContractError("gate: holdout_share lies between 0 and 1, and minimum_rows is 1 or more")
+        if not 0 < self.holdout_share < 1 or self.minimum_rows < 1 or self.slice_rows < 1:
+            raise ContractError("gate: holdout_share lies between 0 and 1; minimum_rows and slice_rows are 1 or more")
+        if not (0 <= self.tolerance < 1 and 0 <= self.slice_tolerance < 1):
+            raise ContractError("gate: tolerance and slice_tolerance are shares: 0.02 is 2%")

@@ -129,6 +129,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         holdout: the blocks it was judged on, first and last, and their number of rows.
         metrics: metric -> value of the challenger on the holdout.
         constant: the same metrics of the constant prediction.
+        held: which of the rows judged, one bit a row.
         parity: of the export.
         seed: of everything random.
         libraries: package -> version.
@@ -162,12 +163,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     trial_encoding: Artifact | None = None
     trial_runtime: Runtime = "onnxruntime"
     trial_classes: tuple[str, ...] = ()
+    held: Artifact | None = None
     window: Window | None = None
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Every file of the version."""
-        named = (self.model, self.encoding, self.probe, self.trial, self.trial_encoding)
+        named = (self.model, self.encoding, self.probe, self.trial, self.trial_encoding, self.held)
         return tuple(artifact for artifact in named if artifact is not None)
 
     @property
@@ -181,16 +183,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         if self.trial is None or self.trial_encoding is None:
             return None
         return Model(self.trial, self.trial_encoding, self.trial_runtime, self.trial_classes)
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate's verdict on a version: whether it may be served, and the sentences why."""
-
-    version: str
-    passed: bool
-    reasons: tuple[str, ...]
-    judged_at: dt.datetime
-    champion: str = ""
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):

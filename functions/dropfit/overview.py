@@ -10,11 +10,12 @@ import msgspec
 from . import explain, lease
 from .contract import METRICS
 from .errors import ArtifactError, NotFound
-from .manifest import Manifest, Report
+from .manifest import Manifest
 from .receipts import Receipts
 from .registry import Registry
 from .runs import latest
 from .storage import Bucket, Buckets
+from .verdict import Report
 
 
 def served(registry: Registry) -> dict[str, Any] | None:

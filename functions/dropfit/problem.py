@@ -88,6 +88,6 @@ problem = Problem(
     identity=("date", "carrier", "flight", "origin", "sched_dep_time"),
     time="date",
     estimator=estimator,
-    gate=Gate(minimum_rows=1000),
+    gate=Gate(minimum_rows=1000, slices=("carrier", "origin")),
     policy=Policy(minimum=0.0, maximum=1.0),
 )

@@ -3,7 +3,7 @@
 
     versions/<id>/model-<sha256>.onnx, encoding-, trial-, probe- ...   content-addressed artifacts
     versions/<id>/manifest.json                                  written last, sealed: with it the version exists
-    versions/<id>/report.json                                    the gate's verdict
+    versions/<id>/report.json                                    the gate's verdict; report.md and plots for people
     versions/<id>/table.json                                     its table is verified: the version may be served
     versions/<id>/decision.json                                  what a person said of it, under publish=hold
     current.json                                                 the pointer: swapping it is the one commit
@@ -23,9 +23,10 @@ from . import artifacts, documents
 from .documents import SMALL
 from .encoding import sha256
 from .errors import ArtifactError, Conflict, NotFound
-from .manifest import Artifact, Completed, Decision, Manifest, Report
+from .manifest import Artifact, Completed, Decision, Manifest
 from .pointer import PointerFile
 from .storage import Stored
+from .verdict import Report
 
 LOG = logging.getLogger(__name__)
 PREFIX = artifacts.PREFIX
@@ -100,12 +101,33 @@ class Registry(PointerFile):
         return manifest
 
     def judge(self, report: Report) -> Report:
-        """Keep the gate's verdict; the first one stands."""
+        """Keep the gate's verdict; the first one against the same served version stands.
+
+        Raises:
+            Conflict: when somebody else judged it meanwhile.
+        """
+        name = f"{PREFIX}{report.version}/report.json"
         try:
-            self._bucket.create(f"{PREFIX}{report.version}/report.json", documents.encode(report))
+            self._bucket.create(name, documents.encode(report))
         except Conflict:
-            return self.report(report.version)
+            payload, generation = self._bucket.fetch(name)
+            before = documents.decode(payload, Report)
+            if before.champion == report.champion:
+                return before
+            self._bucket.replace(name, documents.encode(report), generation)
         return report
+
+    def judged(self, version: str, champion: str) -> Report | None:
+        """The gate's verdict on a version, when it was given against that served version."""
+        try:
+            report = self.report(version)
+        except NotFound:
+            return None
+        return report if report.champion == champion else None
+
+    def attach(self, version: str, name: str, payload: bytes, content_type: str) -> None:
+        """Lay a page or a plot beside a version's report; no hash is kept of it, and nothing of ours reads it."""
+        self._bucket.put(f"{PREFIX}{version}/{name}", payload, content_type)
 
     def report(self, version: str) -> Report:
         """The gate's verdict.

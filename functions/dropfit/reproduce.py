@@ -82,14 +82,14 @@ def reproduce(
         ArtifactError: when it, or a file of accepted rows, is not what it was, or must not be opened here.
         TrainingError: when the present code cannot train on these rows.
     """
-    from . import training
+    from . import holdout
 
     manifest = registry.manifest(name)
     found = differences(manifest, problem)
     if any(difference.what in SHAPES for difference in found):
         return _result(manifest, found, manifest.rows)
     stored = version.load(registry, problem, name)
-    rows = training.without_duplicates(problem, accepted(data, manifest, tell))
+    rows = holdout.without_duplicates(problem, accepted(data, manifest, tell))
     if length(rows) != manifest.rows:
         found.append(Difference("rows", str(manifest.rows), str(length(rows))))
     return _result(manifest, found, length(rows), **_compared(problem, stored, rows, most, tell))

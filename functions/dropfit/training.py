@@ -11,26 +11,11 @@ import numpy as np
 
 from . import metrics
 from .contract import Columns, Label, Problem, Quantity, describe
-from .encoding import Encoder, Encoding, joined, learn, length, take
+from .encoding import Encoder, Encoding, learn, length, take
 from .errors import TrainingError
+from .holdout import Holdout, least, plan
 
 Array = np.ndarray[Any, Any]
-
-
-class Holdout(msgspec.Struct, frozen=True):
-    """The rows that judge.
-
-    Attributes:
-        mask: shape (rows,), True where held out.
-        first: its first time block, as text.
-        last: its last.
-        method: `newest` blocks by time, or `random` when all rows are of one block.
-    """
-
-    mask: Any
-    first: str
-    last: str
-    method: str
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -39,97 +24,74 @@ class Trained(msgspec.Struct, frozen=True):
     Attributes:
         estimator: fitted on all rows: the one that is served.
         encoding: learned from all rows.
+        trial: the same estimator fitted on all but the holdout: the one that is judged.
+        trial_encoding: learned from those rows.
         classes: labels in the order of the probabilities, for a label target.
         width: columns of the model's probabilities; 0 for a quantity.
         rows: rows it was fitted on.
-        metrics: of the same estimator fitted on all but the holdout, on the holdout.
+        metrics: of the trial, on the holdout.
         constant: of the constant prediction, on the holdout.
         holdout: first, last, method and number of rows.
+        mask: bool, shape (rows,), True where held out.
         sample: matrix of holdout rows, shape (rows, inputs), for the parity check.
+        trial_sample: the same rows as the trial's encoding gives them.
     """
 
     estimator: Any
     encoding: Encoding
+    trial: Any
+    trial_encoding: Encoding
     classes: tuple[str, ...]
     width: int
     rows: int
     metrics: dict[str, float]
     constant: dict[str, float]
     holdout: dict[str, str | int]
+    mask: Any
     sample: Any
+    trial_sample: Any
 
 
-def without_duplicates(problem: Problem, columns: Columns) -> Columns:
-    """Rows with one per identity: the one uploaded last."""
-    if not problem.identity:
-        return columns
-    last = {key: row for row, key in enumerate(_identities(problem, columns))}
-    return take(columns, np.array(sorted(last.values()), dtype=np.int64))
-
-
-def _identities(problem: Problem, columns: Columns) -> list[str]:
-    texts = {
-        n: columns[n].astype(str).astype(object) if columns[n].dtype.kind == "M" else columns[n]
-        for n in problem.identity
-    }
-    return joined(texts, problem.identity)
-
-
-def hold_out(problem: Problem, columns: Columns) -> Holdout:
-    """The newest blocks by the time column; a random fifth says nothing about the days to come (docs/adr/0003)."""
-    times = columns[problem.time]
-    blocks = np.unique(times)
-    if len(blocks) < 2:
-        mask = np.random.default_rng(problem.seed).random(len(times)) < problem.gate.holdout_share
-        return Holdout(mask, _named(blocks[0]), _named(blocks[0]), "random")
-    held = min(len(blocks) - 1, max(1, round(len(blocks) * problem.gate.holdout_share)))
-    first, last = (_named(b) for b in (blocks[-held], blocks[-1]))
-    return Holdout(times >= blocks[-held], first, last, "newest")
-
-
-def _named(block: Any) -> str:
-    """A time block for people: the day, the number, the name."""
-    return (
-        str(block)[:10]
-        if isinstance(block, np.datetime64)
-        else f"{block:g}"
-        if isinstance(block, float)
-        else str(block)
-    )
-
-
-def train(problem: Problem, columns: Columns) -> Trained:
-    """Judge on the newest block, then fit on everything.
+def train(problem: Problem, columns: Columns, held: Holdout | None = None) -> Trained:
+    """Fit on all but the holdout and measure there, then fit on everything.
 
     Args:
         problem: features, estimator, gate.
         columns: accepted rows in the order of upload, duplicates dropped.
+        held: the rows that judge; the newest of all when not given.
 
     Raises:
         TrainingError: when there are too few rows, one class only, or the estimator refuses the data.
     """
-    held = hold_out(problem, columns)
+    held = held or plan(problem, columns)
     judged, rest = take(columns, held.mask), take(columns, ~held.mask)
     _enough(problem, rest, judged)
-    classes = _classes(problem, columns)
-    _classes(problem, rest)  # the rows that are not held out must teach something too
-    trial, encoding = _fit(problem, rest, classes)
-    matrix = _matrix(problem, encoding, judged)
-    truth, known = _truth(problem, judged, classes), _truth(problem, rest, classes)
-    measured = metrics.measure(problem.target, truth, raw_output(trial, matrix, len(classes)))
-    baseline = metrics.constant(problem.target, known, len(classes), len(truth))
+    classes = classes_of(problem, columns)
+    classes_of(problem, rest)  # the rows that are not held out must teach something too
+    trial, trial_encoding = _fit(problem, rest, classes)
+    matrix = _matrix(problem, trial_encoding, judged)
+    answers = truth(problem, judged, classes)
     estimator, encoding = _fit(problem, columns, classes)
     return Trained(
         estimator=estimator,
         encoding=encoding,
+        trial=trial,
+        trial_encoding=trial_encoding,
         classes=classes if isinstance(problem.target, Label) else (),
         width=len(classes),
         rows=length(columns),
-        metrics=measured,
-        constant=metrics.measure(problem.target, truth, baseline),
+        metrics=metrics.measure(problem.target, answers, raw_output(trial, matrix, len(classes))),
+        constant=metrics.measure(problem.target, answers, baseline(problem, rest, classes, length(judged))),
         holdout={"first": held.first, "last": held.last, "method": held.method, "rows": length(judged)},
+        mask=held.mask,
         sample=_matrix(problem, encoding, judged),
+        trial_sample=matrix,
     )
+
+
+def baseline(problem: Problem, rest: Columns, classes: tuple[str, ...], rows: int) -> Array:
+    """What the constant that knows the target of `rest` alone says of so many rows, shape (rows, classes or 1)."""
+    return metrics.constant(problem.target, truth(problem, rest, classes), len(classes), rows)
 
 
 def raw_output(estimator: Any, matrix: Array, classes: int) -> Array:
@@ -156,7 +118,7 @@ def _fit(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> tuple[
     np.random.seed(problem.seed)
     try:
         estimator = problem.estimator(problem.inputs)
-        return estimator.fit(matrix, _truth(problem, columns, classes)), encoding
+        return estimator.fit(matrix, truth(problem, columns, classes)), encoding
     except Exception as error:  # the adopter's estimator may raise anything
         raise TrainingError(f"the estimator refused the data: {describe(error)}") from error
 
@@ -168,7 +130,12 @@ def _matrix(problem: Problem, encoding: Encoding, columns: Columns) -> Array:
         raise TrainingError(f"problem.py's derive raised {describe(error)}") from error
 
 
-def _classes(problem: Problem, columns: Columns) -> tuple[str, ...]:
+def classes_of(problem: Problem, columns: Columns) -> tuple[str, ...]:
+    """The classes that rows hold, in the order of the model's probabilities; none of a quantity.
+
+    Raises:
+        TrainingError: when there is only one.
+    """
     if isinstance(problem.target, Quantity):
         return ()
     values = set(columns[problem.target.name].tolist())
@@ -179,7 +146,8 @@ def _classes(problem: Problem, columns: Columns) -> tuple[str, ...]:
     return ("0", "1")
 
 
-def _truth(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> Array:
+def truth(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> Array:
+    """The target of rows, shape (rows,): 0/1, positions in `classes`, or values."""
     values = columns[problem.target.name]
     if not isinstance(problem.target, Label):
         return values.astype(np.float64 if isinstance(problem.target, Quantity) else np.int64)
@@ -188,10 +156,9 @@ def _truth(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> Arra
 
 
 def _enough(problem: Problem, rest: Columns, judged: Columns) -> None:
-    least = problem.gate.minimum_rows
-    tenth = max(1, least // 10)
-    if length(rest) < least or length(judged) < tenth:
+    fewest, tenth = problem.gate.minimum_rows, least(problem)
+    if length(rest) < fewest or length(judged) < tenth:
         raise TrainingError(
             f"{length(rest):,} training rows and {length(judged):,} holdout rows; the gate wants at least "
-            f"{least:,} and {tenth:,}: upload more data, or lower gate.minimum_rows in problem.py"
+            f"{fewest:,} and {tenth:,}: upload more data, or lower gate.minimum_rows in problem.py"
         )

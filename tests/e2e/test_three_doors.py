@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import numpy as np
 
-from beam_pipelines import intake, steps
+from beam_pipelines import intake
 from dropfit import settings, storage
 from dropfit.contract import load_problem
 from dropfit.encoding import Encoder
 from dropfit.receipts import Receipt, Receipts
 from dropfit.registry import Registry
-from dropfit.training import raw_output
+from dropfit.training import raw_output, train
 
 KEYS = 1000
 TOLERANCE = 1e-5
@@ -49,7 +49,7 @@ def test_a_thousand_keys_have_one_prediction_through_three_doors(
     http = np.array([prediction["value"] for prediction in reply["predictions"]])
 
     inputs = [services.receipts.get(i.receipt) for i in manifest.inputs]
-    trained = steps.fit(services, intake.accepted_rows(services, inputs)[0])
+    trained = train(services.problem, intake.accepted_rows(services, inputs)[0])
     columns = {
         feature.name: np.array(
             [row[feature.name] for row in rows], dtype=object if isinstance(rows[0][feature.name], str) else float

@@ -83,5 +83,5 @@ problem = Problem(
     identity=("study", "sample", "species"),
     time="found",
     estimator=estimator,
-    gate=Gate(minimum_rows=40),
+    gate=Gate(minimum_rows=40, tolerance=0.5),  # a season has some 20 holdout rows: chance moves the loss by a third
 )

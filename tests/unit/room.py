@@ -9,10 +9,11 @@ from typing import Any
 from fakes import FakeBucket, manifest
 
 from dropfit.errors import Unavailable
-from dropfit.manifest import Input, Report, table_name
+from dropfit.manifest import Input, table_name
 from dropfit.operations import Desk
 from dropfit.receipts import Receipt, Receipts, UploadedObject
 from dropfit.registry import Registry
+from dropfit.verdict import Report
 
 
 class Tables:

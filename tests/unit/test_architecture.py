@@ -29,6 +29,11 @@ PURE = (
     "training",
     "export",
     "gate",
+    "holdout",
+    "comparison",
+    "diagnosis",
+    "report",
+    "plots",
     "policy",
     "serving",
     "encoding",
@@ -40,7 +45,17 @@ PURE = (
 GOOGLE = {"storage", "warehouse", "launch", "rest", "logs", "cli"}
 """Modules of dropfit that may import one of Google's packages."""
 SDK = {"google.cloud.storage": "storage", "google.cloud.bigquery": "warehouse"}
-TRAINING_ONLY = ("sklearn", "pandas", "skl2onnx", "onnx", "pyarrow", "scipy", "apache_beam", "google.cloud.bigquery")
+TRAINING_ONLY = (
+    "sklearn",
+    "pandas",
+    "skl2onnx",
+    "onnx",
+    "pyarrow",
+    "scipy",
+    "matplotlib",
+    "apache_beam",
+    "google.cloud.bigquery",
+)
 LINES, BODY = 280, 45
 
 FUNCTIONS = sorted((ROOT / "functions").glob("*.py"))
@@ -178,7 +193,16 @@ def test_what_the_functions_are_deployed_with_holds_nothing_that_only_training_n
         if "==" in line
     }
     assert "onnxruntime" in listed
-    assert not listed & {"scikit-learn", "pandas", "skl2onnx", "onnx", "pyarrow", "scipy", "apache-beam"}
+    assert not listed & {
+        "scikit-learn",
+        "pandas",
+        "skl2onnx",
+        "onnx",
+        "pyarrow",
+        "scipy",
+        "matplotlib",
+        "apache-beam",
+    }
 
 
 def reads_of_the_environment(path: Path) -> Iterator[str]:

@@ -13,11 +13,12 @@ from fakes import FakeBucket, manifest, settings
 from dropfit import attempts, documents
 from dropfit.collect import Collector, Orphan
 from dropfit.errors import ArtifactError
-from dropfit.manifest import Artifact, Input, Report, Shards, table_name
+from dropfit.manifest import Artifact, Input, Shards, table_name
 from dropfit.pointer import CURRENT
 from dropfit.receipts import Accepted, Receipts, UploadedObject, accepted_name
 from dropfit.registry import Registry
 from dropfit.storage import Buckets
+from dropfit.verdict import Report
 
 WEEK = 7 * 86_400.0
 OLD = WEEK + 60

@@ -11,10 +11,10 @@ from fakes import manifest
 
 from dropfit import overview
 from dropfit.errors import NotFound
-from dropfit.manifest import Report
 from dropfit.receipts import Accepted, Receipts, UploadedObject
 from dropfit.registry import Registry
 from dropfit.storage import Buckets
+from dropfit.verdict import Report
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from dropfit import artifacts, documents
 from dropfit.documents import SMALL
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, Conflict, NotFound, Unavailable
-from dropfit.manifest import Artifact, Report
+from dropfit.manifest import Artifact
 from dropfit.pointer import CURRENT, Current
 from dropfit.registry import Registry
+from dropfit.verdict import Report
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from dropfit import metrics, training
 from dropfit.contract import Gate, Label, Probability, Quantity
 from dropfit.encoding import length, take
 from dropfit.errors import TrainingError
-from dropfit.training import hold_out, train, without_duplicates
+from dropfit.holdout import plan, without_duplicates
+from dropfit.training import train
 
 VERDICT = Label(name="verdict", values=("awful", "fair", "good", "never given"))
 SEED = 3
@@ -44,7 +45,7 @@ def test_the_served_model_was_fitted_on_all_rows(trained: training.Trained) -> N
 
 def test_the_holdout_is_judged_by_a_model_that_never_saw_it() -> None:
     rows = pots()
-    held = hold_out(tea(), rows).mask
+    held = plan(tea(), rows).mask
     rows["leaf"][held] = "only in the holdout"
     rows["drunk"][held] = 1.0 - rows["drunk"][held]  # what only the holdout says
     flipped = train(tea(), rows)
@@ -55,7 +56,7 @@ def test_the_holdout_is_judged_by_a_model_that_never_saw_it() -> None:
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=50), st.floats(0.01, 0.99))
 def test_no_day_is_both_learned_from_and_judged_and_the_judged_ones_are_newest(days: list[int], share: float) -> None:
     times = np.datetime64("2013-01-01", "us") + np.array(days).astype("timedelta64[D]")
-    held = hold_out(tea(gate=Gate(holdout_share=share)), {"brewed": times})
+    held = plan(tea(gate=Gate(holdout_share=share)), {"brewed": times})
     judged, rest = times[held.mask], times[~held.mask]
     if held.method == "newest":
         assert len(judged) > 0
@@ -68,7 +69,7 @@ def test_no_day_is_both_learned_from_and_judged_and_the_judged_ones_are_newest(d
 
 def test_rows_of_a_single_day_are_held_out_by_chance_and_the_same_ones_each_time() -> None:
     rows = {**pots(), "brewed": np.full(300, np.datetime64("2013-01-01", "us"))}
-    first, second = hold_out(tea(), rows), hold_out(tea(), rows)
+    first, second = plan(tea(), rows), plan(tea(), rows)
     assert first.method == "random"
     assert 20 < first.mask.sum() < 120
     np.testing.assert_array_equal(first.mask, second.mask)
@@ -126,7 +127,7 @@ def test_a_target_that_never_varies_is_told_by_name(target: Any) -> None:
 
 def test_a_target_that_varies_in_the_holdout_alone_is_a_training_error() -> None:
     rows = pots()
-    rows["drunk"] = hold_out(tea(), rows).mask.astype(np.float64)
+    rows["drunk"] = plan(tea(), rows).mask.astype(np.float64)
     with pytest.raises(TrainingError):
         train(tea(), rows)
 
@@ -148,7 +149,7 @@ def test_a_label_has_the_classes_that_the_data_hold_in_the_declared_order() -> N
 
 def test_a_class_that_only_the_holdout_holds_has_probability_zero_there() -> None:
     rows = pots(target=VERDICT)
-    held = hold_out(tea(target=VERDICT), rows).mask
+    held = plan(tea(target=VERDICT), rows).mask
     rows["verdict"][~held & (rows["verdict"] == "good")] = "fair"
     assert "good" in rows["verdict"][held]
     found = train(tea(target=VERDICT), rows)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the gate says of a version, as it lies in storage beside it: plain data."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+import msgspec
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """The challenger's loss minus the champion's on the same rows: below 0 the challenger is better.
+
+    Attributes:
+        value: of the metric itself.
+        low: lower bound of its interval.
+        high: upper bound.
+        level: of the interval (0 to 1).
+        blocks: time blocks that were drawn again.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+    blocks: int
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """Both losses where a feature has a value.
+
+    Attributes:
+        feature: its name.
+        value: in words.
+        rows: holdout rows of the slice.
+        challenger: its loss there.
+        champion: the served version's, when there is one.
+        difference: between them, its level corrected for the number of slices.
+        worse: by more than chance and the gate's tolerance.
+    """
+
+    feature: str
+    value: str
+    rows: int
+    challenger: float
+    champion: float | None = None
+    difference: Difference | None = None
+    worse: bool = False
+
+
+class Bin(msgspec.Struct, frozen=True):
+    """Rows of similar prediction: mean predicted, mean observed, and of a quantity percentiles of the residuals."""
+
+    rows: int
+    predicted: float
+    observed: float
+    residuals: tuple[float, ...] = ()
+
+
+class Importance(msgspec.Struct, frozen=True):
+    """By how much the loss grows when a feature is shuffled: mean and standard deviation over the repeats."""
+
+    feature: str
+    increase: float
+    deviation: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The gate's verdict on a version: whether it may be served, the sentences why, and all the numbers.
+
+    Attributes:
+        version: the challenger.
+        passed: whether it may be served.
+        reasons: the verdict in words.
+        judged_at: when.
+        champion: the version that was served then, empty when there was none.
+        represented: how the champion was scored: `first` (there was none), `final` (the served model), `trial` (its
+            own trial), `none` (too few rows that it has not learned from), `other` (it answers another question).
+        why: the reason of that, in words.
+        metric: what decides.
+        tolerance: of the difference, as a share of the champion's loss.
+        holdout: first and last block, method, rows and blocks of the rows that were scored.
+        scores: `challenger`, `champion`, `constant` -> metrics on these rows.
+        difference: challenger minus champion.
+        slices: slice by slice.
+        calibration: ten bins by prediction.
+        confusion: rows by class and most probable class; empty for a quantity.
+        classes: what the rows and columns of the confusion stand for.
+        importance: of the challenger's features.
+    """
+
+    version: str
+    passed: bool
+    reasons: tuple[str, ...]
+    judged_at: dt.datetime
+    champion: str = ""
+    represented: Literal["first", "final", "trial", "none", "other"] = "first"
+    why: str = ""
+    metric: str = ""
+    tolerance: float = 0.0
+    holdout: dict[str, str | int] = {}
+    scores: dict[str, dict[str, float]] = {}
+    difference: Difference | None = None
+    slices: tuple[Slice, ...] = ()
+    calibration: tuple[Bin, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    classes: tuple[str, ...] = ()
+    importance: tuple[Importance, ...] = ()
