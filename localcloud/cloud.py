@@ -12,6 +12,7 @@ from pathlib import Path
 from .control import ProcessStatus, status, stop
 from .daemon import serve, start_detached
 from .eventarc import queue
+from .eventarc.chaos import Chaos
 from .eventarc.options import Options
 from .eventarc.queue import Counts, DeadLetter
 from .home import Home
@@ -20,6 +21,7 @@ from .supervisor import LocalCloud
 
 __all__ = [
     "SERVICES",
+    "Chaos",
     "Counts",
     "DeadLetter",
     "Home",

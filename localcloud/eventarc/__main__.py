@@ -17,6 +17,7 @@ import msgspec
 import uvicorn
 
 from . import endpoints, sweeper
+from .chaos import unruly
 from .delivery import Delivery, post_to
 from .options import Options
 from .publisher import Publisher, start_server
@@ -35,7 +36,8 @@ async def run(options: Options) -> None:
     http = uvicorn.Server(config)
     _end_on_signals(http)
     client = httpx.AsyncClient(timeout=options.request_timeout, trust_env=False)
-    delivery = Delivery(queue, post_to(client, options.target), options)
+    send = unruly(post_to(client, options.target), options.chaos)
+    delivery = Delivery(queue, send, options)
 
     def accept(events: Collection[Event]) -> None:
         queue.add(events)

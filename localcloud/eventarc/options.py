@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .chaos import Chaos
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Where it listens and delivers, and how patiently.
@@ -23,6 +25,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         request_timeout: seconds that the target has to answer.
         sweep: `module:attribute` of a function that takes Settings; empty for none.
         sweep_seconds: pause between two sweeps.
+        chaos: what happens to events on their way, for tests.
     """
 
     database: str = ""
@@ -36,3 +39,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout: float = 60.0
     sweep: str = "dropfit.sweep:sweep"
     sweep_seconds: float = 10.0
+    chaos: Chaos = Chaos()
