@@ -116,5 +116,32 @@ def of_google(what: str, error: Exception) -> DropfitError:
         error: from google.api_core, google.auth or their transport.
     """
     code = getattr(error, "code", None)
-    final = isinstance(code, int) and 400 <= code < 500 and code not in (408, 429)
+    final = isinstance(code, int) and 400 <= code < 500 and not is_transient(error)
     return (Refused if final else Unavailable)(f"{what}: {error}")
+
+
+PASSING = frozenset(
+    {"backendError", "badGateway", "internalError", "jobBackendError", "jobInternalError"}
+    | {"jobRateLimitExceeded", "rateLimitExceeded"}
+)
+"""Reasons of BigQuery (cloud.google.com/bigquery/docs/error-messages) that say: try again."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether Google's error may pass: 408, 429, 5xx, a reason that says so, or a connection that broke.
+
+    Args:
+        error: from google.api_core, google.auth, requests or urllib3, which this module does not import.
+    """
+    code, reasons = getattr(error, "code", None), _reasons(error)
+    if isinstance(code, int):
+        return code in (408, 429, 502, 503, 504) or bool(reasons & PASSING) or (code == 500 and not reasons)
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "SSLError" in kinds:
+        return False
+    return bool(kinds & {"ChunkedEncodingError", "ConnectionError", "ProtocolError", "Timeout", "TransportError"})
+
+
+def _reasons(error: BaseException) -> set[str]:
+    details = getattr(error, "errors", None)
+    return {str(d.get("reason")) for d in details if isinstance(d, Mapping)} if isinstance(details, list) else set()

@@ -9,9 +9,14 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from .errors import Unavailable
+from .errors import Unavailable, is_transient
 
 TIMEOUT = 30.0
+"""Seconds for one request."""
+DELAY = 0.5
+"""Seconds before the second try, at most; doubled for each that follows."""
+PATIENCE = 20.0
+"""Seconds after which no request is sent once more."""
 
 
 class Api:
@@ -27,13 +32,18 @@ class Api:
         self._session = session
 
     def post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The JSON that a POST answers.
+        """The JSON that a POST answers; what may pass is tried again, with jittered back-off.
+
+        When an answer gets lost, the POST is made twice. For jobs.run that is harmless: of two jobs the one that
+        does not get the lease ends at once.
 
         Raises:
-            Unavailable: when it does not answer within its time-out, refuses, or there are no credentials.
+            Unavailable: when it does not answer within its deadline, refuses, or there are no credentials.
         """
         import google.auth
         import requests
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.api_core.retry import Retry
         from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import AuthorizedSession
 
@@ -41,12 +51,19 @@ class Api:
             if self._session is None:
                 credentials, _ = google.auth.default(scopes=[self._scope])
                 self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
-            reply = self._session.post(url, json=body, timeout=TIMEOUT)
-            reply.raise_for_status()
-            document = reply.json()
-        except (requests.RequestException, GoogleAuthError, ValueError) as error:
+            patient = Retry(predicate=is_transient, initial=DELAY, maximum=5.0, timeout=PATIENCE)
+            document = patient(self._post_once)(url, body)
+        except (requests.RequestException, GoogleAuthError, GoogleAPICallError, RetryError, ValueError) as error:
             raise Unavailable(f"{url}: {error}") from error
         return document if isinstance(document, dict) else {}
+
+    def _post_once(self, url: str, body: dict[str, Any]) -> Any:
+        from google.api_core.exceptions import from_http_response
+
+        reply = self._session.post(url, json=body, timeout=TIMEOUT)
+        if not reply.ok:
+            raise from_http_response(reply)  # type: ignore[no-untyped-call]
+        return reply.json()
 
 
 def identity_token(audience: str) -> str:

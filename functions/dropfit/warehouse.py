@@ -14,20 +14,26 @@ from typing import Any
 
 import requests
 from google.api_core import exceptions as google_errors
+from google.api_core.retry import Retry
 from google.auth import exceptions as auth_errors
 from google.cloud import bigquery
-from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-from .errors import ArtifactError, NotFound, SettingsError, of_google
+from .errors import ArtifactError, NotFound, SettingsError, is_transient, of_google
 from .manifest import VIEW
 from .settings import Settings
 from .tables import TableColumn, TableFacts
 
-RETRY = DEFAULT_RETRY.with_timeout(120.0)
-"""Jittered back-off on 429, 5xx and broken connections, for at most 120 s."""
+RETRY = Retry(predicate=is_transient, initial=0.5, maximum=20.0, timeout=120.0)
+"""Jittered back-off for one request about a job: on 408, 429, 5xx and broken connections, for at most 120 s."""
+AGAIN = Retry(predicate=is_transient, initial=1.0, maximum=60.0, timeout=600.0)
+"""The same for a whole job, run again under a fresh id: whatever we ask of BigQuery can be asked twice."""
+ONCE: Any = None  # the client takes None for "no retries", though its types do not say so
 TIMEOUT = 60.0
-"""Seconds for one request; a job is waited for as long as it takes, up to JOB_TIMEOUT."""
-JOB_TIMEOUT = 3600.0
+"""Seconds for the request that starts a job."""
+QUERY_TIMEOUT = 300.0
+"""Seconds that a query may take."""
+LOAD_TIMEOUT = 3600.0
+"""Seconds that a load may take."""
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}\Z")
 
 
@@ -88,10 +94,7 @@ class Warehouse:
         parquet.enable_list_inference = True
         config.parquet_options = parquet
         with _ours(self.name(table)):
-            job = self._client.load_table_from_uri(
-                list(uris), self.name(table), job_config=config, retry=RETRY, timeout=TIMEOUT
-            )
-            job.result(timeout=JOB_TIMEOUT)
+            AGAIN(self._load_once)(list(uris), self.name(table), config)
 
     def facts(self, table: str, key: Sequence[str], version: str) -> TableFacts:
         """What a table holds: rows, distinct keys, rows without prediction, rows of another version."""
@@ -152,8 +155,19 @@ class Warehouse:
         given = [bigquery.ScalarQueryParameter(n, kinds[type(v)], v) for n, v in parameters.items()]
         config = bigquery.QueryJobConfig(query_parameters=given)
         with _ours(self._dataset):
-            job = self._client.query(sql, job_config=config, retry=RETRY, timeout=TIMEOUT)
-            return list(job.result(timeout=JOB_TIMEOUT))
+            rows: list[Any] = AGAIN(self._query_once)(sql, config)
+            return rows
+
+    # The request that starts a job is not retried by itself: when it took effect and its answer was lost, the same
+    # job id is refused as a duplicate. AGAIN starts another job, which does the same once more.
+
+    def _load_once(self, uris: list[str], table: str, config: Any) -> None:
+        job = self._client.load_table_from_uri(uris, table, job_config=config, retry=ONCE, timeout=TIMEOUT)
+        job.result(timeout=LOAD_TIMEOUT, retry=RETRY)
+
+    def _query_once(self, sql: str, config: Any) -> list[Any]:
+        job = self._client.query(sql, job_config=config, retry=ONCE, job_retry=None, timeout=TIMEOUT)
+        return list(job.result(timeout=QUERY_TIMEOUT, retry=RETRY, job_retry=None))
 
 
 def _field(column: TableColumn) -> Any:

@@ -65,7 +65,7 @@ def suffer(world: World, uploaded: UploadedObject, before: Served, inflict: Call
 
 
 def _old_or_new(world: World, uploaded: UploadedObject, before: Served) -> None:
-    """The pointer is the old one or one to a version with the upload; both of its worlds are whole; so is the view."""
+    """The pointer is the old one or one to a version with the upload; old and new are whole; so is the view."""
     now = world.served()
     if before.pointer is not None:
         rows = world.versions_in(before.pointer.table)

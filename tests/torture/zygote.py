@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forks real runs that can be killed at a moment of our choosing: `python tests/torture/zygote.py`.
 
-It has imported what a job imports, but holds no client and no thread, so that a run costs a fork and not eight seconds
-of imports. It reads one order a line and answers, when the run has ended, with one line.
+It has imported what a job imports, but holds no client and no thread, so that a run costs a fork and not eight
+seconds of imports. It reads one order a line and answers, when the run has ended, with one line.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ DIED = 77
 class Watch:
     """Counts the HTTP calls of a run, tells where it is, and ends it where the plan says.
 
-    A plan is a mapping: `call` n (0: the first) ends the run at the n-th call to storage or BigQuery, of the whole run
-    or, with `step`, since that step began; `when` is before or after it took effect; `how` is exit (os._exit), kill
+    A plan is a mapping: `call` n (0: the first) ends the run at the n-th call to storage or BigQuery, of the whole
+    run or, with `step`, since that step began; `when` is before or after it took effect; `how` is exit (os._exit), kill
     (SIGKILL) or raise (the client's own error once its retries are exhausted).
     """
 

@@ -16,7 +16,7 @@ import pytest
 import requests
 from fakes import eventually, settings
 
-from dropfit import launch
+from dropfit import launch, rest
 from dropfit.errors import Unavailable
 from dropfit.launch import CloudRunLauncher, ProcessLauncher, launcher
 
@@ -62,7 +62,9 @@ class CloudRun:
 
 
 @pytest.fixture
-def cloud_run() -> Iterator[CloudRun]:
+def cloud_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRun]:
+    monkeypatch.setattr(rest, "DELAY", 0.001)
+    monkeypatch.setattr(rest, "PATIENCE", 0.05)
     cloud = CloudRun()
     yield cloud
     cloud.server.shutdown()

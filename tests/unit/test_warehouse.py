@@ -40,13 +40,19 @@ class Client:
 
     def __init__(self, fault: Exception | None = None) -> None:
         self.fault = fault
+        self.failures: list[Exception] = []
         self.asked: list[Any] = []
 
     def _answer(self, *given: Any, **named: Any) -> Any:
         self.asked.append((given, named))
         if self.fault:
             raise self.fault
-        return SimpleNamespace(result=lambda timeout: [])
+        return SimpleNamespace(result=self._result)
+
+    def _result(self, **named: Any) -> list[Any]:
+        if self.failures:
+            raise self.failures.pop(0)
+        return []
 
     load_table_from_uri = query = _answer
 
@@ -55,6 +61,7 @@ class Client:
 def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     fake = Client()
     monkeypatch.setattr(warehouse.bigquery, "Client", lambda project: fake)
+    monkeypatch.setattr(warehouse, "AGAIN", warehouse.AGAIN.with_delay(0.001, 0.002).with_timeout(0.05))
     return fake
 
 
@@ -89,6 +96,7 @@ def test_a_name_that_is_no_table_never_reaches_a_query(client: Client) -> None:
         (google_errors.BadRequest("x"), Refused),
         (google_errors.Forbidden("x"), Refused),
         (google_errors.TooManyRequests("x"), Unavailable),
+        (google_errors.Forbidden("x", errors=[{"reason": "rateLimitExceeded"}]), Unavailable),
         (google_errors.ServiceUnavailable("x"), Unavailable),
         (google_errors.RetryError("x", None), Unavailable),
         (ConnectionError("x"), Unavailable),
@@ -99,6 +107,32 @@ def test_googles_faults_become_ours(client: Client, fault: Exception, ours: type
     client.fault = fault
     with pytest.raises(ours):
         Warehouse(SETTINGS).look_up({"leaf": "assam", "pot": 3})
+
+
+def failed_job(reason: str, status: int) -> Exception:
+    """As the client tells of a job that was begun and failed."""
+    return google_errors.from_http_status(status, reason, errors=[{"reason": reason, "message": "x"}])
+
+
+PASSING = [("backendError", 500), ("rateLimitExceeded", 403), ("jobRateLimitExceeded", 500), ("jobBackendError", 400)]
+
+
+@pytest.mark.parametrize(("reason", "status"), PASSING)
+def test_a_job_that_failed_for_a_passing_reason_is_run_again(client: Client, reason: str, status: int) -> None:
+    client.failures = [failed_job(reason, status)] * 2
+    Warehouse(SETTINGS).load("predictions__x", (), ["gs://d/a"], (), {})
+    assert len(client.asked) == 3
+    client.failures = [failed_job(reason, status)]
+    Warehouse(SETTINGS).point_view("predictions__x")
+    assert len(client.asked) == 5
+
+
+@pytest.mark.parametrize(("reason", "status"), [("invalid", 400), ("invalidQuery", 500), ("accessDenied", 403)])
+def test_a_job_that_would_fail_again_is_not_run_again(client: Client, reason: str, status: int) -> None:
+    client.failures = [failed_job(reason, status)] * 2
+    with pytest.raises((Refused, Unavailable)):
+        Warehouse(SETTINGS).load("predictions__x", (), ["gs://d/a"], (), {})
+    assert len(client.asked) == 1
 
 
 def test_a_dataset_that_is_no_name_is_refused() -> None:

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults that pass are not seen; faults that last surface as Unavailable inside a deadline: every call to the cloud.
+
+Broken on the wire, between the official clients and the emulators.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage as official
+from proxy import FAULTS, Proxy
+
+from dropfit import rest, storage, warehouse
+from dropfit.errors import Unavailable
+from dropfit.rest import Api
+from dropfit.settings import Settings
+from dropfit.storage import Bucket
+from dropfit.tables import TableColumn, TableFacts
+from dropfit.warehouse import Warehouse
+from localcloud.cloud import LocalCloud
+
+PAYLOAD = bytes(range(256)) * 16
+PASSES, LASTS = 10.0, 0.5
+"""Deadlines of the retries in seconds, where a fault passes and where it lasts."""
+QUICK = ("503", "reset")
+EVERY = [f if f in QUICK else pytest.param(f, marks=pytest.mark.verify) for f in FAULTS]
+
+
+def patient(monkeypatch: pytest.MonkeyPatch, module: Any, seconds: float, *names: str) -> None:
+    """The deadline of a module's retries, which come quickly."""
+    for name in names:
+        monkeypatch.setattr(module, name, getattr(module, name).with_delay(0.01, 0.05).with_timeout(seconds))
+
+
+@pytest.fixture(scope="module")
+def before_storage(cloud: LocalCloud) -> Iterator[Proxy]:
+    proxy = Proxy(cloud.env["STORAGE_EMULATOR_HOST"])
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def before_bigquery(cloud: LocalCloud) -> Iterator[Proxy]:
+    proxy = Proxy(cloud.env["BIGQUERY_EMULATOR_HOST"])
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def bucket(
+    deployment: Callable[..., Settings], before_storage: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bucket]:
+    patient(monkeypatch, storage, PASSES, "RETRY")
+    monkeypatch.setattr(storage, "TIMEOUT", (0.5, 0.5))
+    found = deployment()
+    client = official.Client(
+        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": before_storage.url}
+    )
+    yield Bucket(client, found.data_bucket)
+    before_storage.heal()
+
+
+def opened(bucket: Bucket, name: str, generation: int) -> bytes:
+    with bucket.open(name, generation) as stream:
+        return stream.read(1000) + stream.read()
+
+
+# Every public method: what it does to the object "a", and what that must give.
+STORAGE: dict[str, tuple[Callable[[Bucket, int], Any], Callable[[Any], bool]]] = {
+    "stat": (lambda b, g: b.stat("a"), lambda found: found.size == len(PAYLOAD)),
+    "read": (lambda b, g: b.read("a"), lambda found: found == PAYLOAD),
+    "fetch": (lambda b, g: b.fetch("a"), lambda found: found[0] == PAYLOAD),
+    "open": (lambda b, g: opened(b, "a", g), lambda found: found == PAYLOAD),
+    "create": (lambda b, g: b.create("new", b"x"), lambda found: found.size == 1),
+    "replace": (lambda b, g: b.replace("a", b"xy", g), lambda found: found.size == 2),
+    "put": (lambda b, g: b.put("p", b"xyz"), lambda found: found.size == 3),
+    "put a stream": (lambda b, g: b.put("s", io.BytesIO(PAYLOAD)), lambda found: found.size == len(PAYLOAD)),
+    "list": (lambda b, g: [s.name for s in b.list()], lambda found: found == ["a"]),
+    "delete": (lambda b, g: b.delete("a"), lambda found: found is None),
+    "uri": (lambda b, g: b.uri("a"), lambda found: found.endswith("/a")),
+}
+
+
+def test_every_method_of_a_bucket_is_tried_here() -> None:
+    methods = {name for name, _ in inspect.getmembers(Bucket, inspect.isfunction) if not name.startswith("_")}
+    assert methods == {name for name in STORAGE if " " not in name}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_storage_that_passes_is_not_seen(bucket: Bucket, before_storage: Proxy, fault: str) -> None:
+    for name, (call, right) in STORAGE.items():
+        before_storage.heal()
+        for stored in list(bucket.list()):
+            bucket.delete(stored.name)
+        generation = bucket.put("a", PAYLOAD).generation
+        before_storage.hang = 0.7
+        before_storage.faults = [fault]
+        before_storage.only = lambda method, path: "/o" in path  # not the client's own look at the bucket
+        found = call(bucket, generation)
+        assert right(found), f"{name} after {fault} gave {str(found)[:200]}"
+        assert before_storage.broken == (name != "uri"), name
+    before_storage.heal()
+
+
+@pytest.mark.parametrize("fault", EVERY)
+def test_a_fault_of_storage_that_lasts_is_unavailable_inside_a_deadline(
+    bucket: Bucket, before_storage: Proxy, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(monkeypatch, storage, LASTS, "RETRY")
+    monkeypatch.setattr(storage, "TIMEOUT", (0.05, 0.05))
+    for name, (call, _) in STORAGE.items():
+        if name == "uri":
+            continue
+        before_storage.heal()
+        generation = bucket.put("a", PAYLOAD).generation
+        before_storage.always, before_storage.hang = fault, 0.1
+        before_storage.only = lambda method, path: "/o" in path
+        begun = time.monotonic()
+        with pytest.raises(Unavailable):
+            call(bucket, generation)
+        assert time.monotonic() - begun < 5, name
+        assert before_storage.broken > 1, f"{name} was not tried again after {fault}"
+
+
+COLUMNS = (TableColumn("pot", "INT64"), TableColumn("prediction", "FLOAT64"), TableColumn("model_version", "STRING"))
+
+
+@pytest.fixture
+def table(
+    deployment: Callable[..., Settings], before_bigquery: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Warehouse, str]]:
+    found = deployment()
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"pot": [1, 2], "prediction": [0.5, 0.25], "model_version": ["v", "v"]}), sink)
+    data = storage.connect(found).data
+    data.put("rows.parquet", sink.getvalue())
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", before_bigquery.url)
+    patient(monkeypatch, warehouse, PASSES, "RETRY", "AGAIN")
+    monkeypatch.setattr(warehouse, "TIMEOUT", 0.5)
+    there = Warehouse(found)
+    there.load("t", COLUMNS, [data.uri("rows.parquet")], ("pot",), {})
+    there.point_view("t")
+    yield there, data.uri("rows.parquet")
+    before_bigquery.heal()
+
+
+# Every public method, and what it must give.
+WAREHOUSE: dict[str, tuple[Callable[[Warehouse, str], Any], Any]] = {
+    "load": (lambda w, uri: w.load("t2", COLUMNS, [uri], ("pot",), {}), None),
+    "facts": (lambda w, uri: w.facts("t", ("pot",), "v"), TableFacts(2, 2, 0, 0)),
+    "point_view": (lambda w, uri: w.point_view("t"), None),
+    "look_up": (lambda w, uri: [row["prediction"] for row in w.look_up({"pot": 2})], [0.25]),
+    "query": (lambda w, uri: [row["n"] for row in w.query("SELECT 1 AS n", {})], [1]),
+}
+
+
+def test_every_method_of_the_warehouse_is_tried_here() -> None:
+    methods = {name for name, _ in inspect.getmembers(Warehouse, inspect.isfunction) if not name.startswith("_")}
+    assert methods - {"name"} == set(WAREHOUSE)
+
+
+@pytest.mark.parametrize("which", ["POST", "GET"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_bigquery_that_passes_is_not_seen(
+    table: tuple[Warehouse, str], before_bigquery: Proxy, fault: str, which: str
+) -> None:
+    there, uri = table
+    for name, (call, right) in WAREHOUSE.items():
+        before_bigquery.heal()
+        before_bigquery.hang = (
+            0.7 if which == "POST" else 0.1
+        )  # the client itself waits 120 s for the answer to a poll
+        before_bigquery.only = lambda method, path: method == which
+        before_bigquery.faults = [fault]
+        assert call(there, uri) == right, name
+        # The emulator has done a load before it answers, and is not asked again.
+        assert before_bigquery.broken == (0 if (name, which) == ("load", "GET") else 1), name
+    before_bigquery.heal()
+    assert there.facts("t2", ("pot",), "v") == TableFacts(2, 2, 0, 0)
+
+
+@pytest.mark.parametrize("fault", EVERY)
+def test_a_fault_of_bigquery_that_lasts_is_unavailable_inside_a_deadline(
+    table: tuple[Warehouse, str], before_bigquery: Proxy, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, uri = table
+    patient(monkeypatch, warehouse, LASTS, "RETRY", "AGAIN")
+    for name, (call, _) in WAREHOUSE.items():
+        before_bigquery.heal()
+        before_bigquery.always, before_bigquery.hang = fault, 0.05
+        begun = time.monotonic()
+        with pytest.raises(Unavailable):
+            call(there, uri)
+        assert time.monotonic() - begun < 5, name
+        assert before_bigquery.broken > 1, f"{name} was not tried again after {fault}"
+
+
+def quick_api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    monkeypatch.setattr(rest, "DELAY", 0.01)
+    monkeypatch.setattr(rest, "PATIENCE", 1.0)
+    monkeypatch.setattr(rest, "TIMEOUT", 0.5)
+    return Api("scope", requests.Session())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_launch_survives_a_fault_that_passes_and_tells_of_one_that_lasts(
+    cloud: LocalCloud, before_storage: Proxy, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    api, url = quick_api(monkeypatch), f"{before_storage.url}/storage/v1/b?project=p"
+    before_storage.heal()
+    before_storage.hang = 0.7
+    before_storage.faults = [fault]
+    name = f"launch-{fault}-{time.time_ns()}"
+    if fault in ("lost", "torn"):  # what took effect is asked for twice, and the emulator minds that of a bucket
+        with pytest.raises(Unavailable, match="409"):
+            api.post(url, {"name": name})
+    else:
+        assert api.post(url, {"name": name})["name"] == name
+    before_storage.always, before_storage.broken = fault, 0
+    with pytest.raises(Unavailable):
+        api.post(url, {"name": name})
+    assert before_storage.broken > 1
+    before_storage.heal()
