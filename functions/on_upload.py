@@ -13,7 +13,7 @@ import functions_framework
 from cloudevents.http import CloudEvent
 from werkzeug.exceptions import Forbidden, ServiceUnavailable
 
-from dropfit import lease, settings, storage
+from dropfit import lease, settings, storage, summons
 from dropfit.errors import BadRequest, Refused, Unavailable
 from dropfit.events import uploaded_object
 from dropfit.launch import Launcher, launcher
@@ -28,6 +28,15 @@ def wired() -> tuple[settings.Settings, Buckets, Launcher]:
     return found, storage.connect(found), launcher(found)
 
 
+def launch_one(buckets: Buckets, start: Launcher) -> None:
+    """Launch the job; when that fails, the event that comes again must find nothing in its way."""
+    try:
+        start.launch()
+    except Unavailable:
+        summons.give_back(buckets.data)
+        raise
+
+
 @functions_framework.cloud_event
 def on_upload(event: CloudEvent) -> None:
     """Take in one `google.cloud.storage.object.v1.finalized` event of the landing bucket."""
@@ -36,8 +45,12 @@ def on_upload(event: CloudEvent) -> None:
         uploaded = uploaded_object(event.get_attributes(), event.data, config.landing_bucket)
         receipt, _ = Receipts(buckets.data).register(uploaded)
         # A job at work lists the receipts again after it gives its lease back, so it takes this one in.
-        if receipt.is_open and lease.read(buckets.data)[0] is None:
-            start.launch()
+        if (
+            receipt.is_open
+            and lease.read(buckets.data)[0] is None
+            and summons.claim(buckets.data, config.lease_seconds)
+        ):
+            launch_one(buckets, start)
     except BadRequest as refused:
         raise Forbidden(refused.detail) from refused
     except (Unavailable, Refused) as fault:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,8 @@ import msgspec
 if TYPE_CHECKING:
     from .delivery import Send
     from .queue import Event
+
+log = logging.getLogger(__name__)
 
 
 class Chaos(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +69,7 @@ def unruly(send: Send, chaos: Chaos) -> Send:
     async def one(event: Event, wait: float, lost: bool) -> str | None:
         await asyncio.sleep(wait)
         error = await send(event)
+        log.info("copy of event %s %s", event.id, event.headers["ce-subject"])
         return "chaos: the answer was lost" if lost and error is None else error
 
     async def send_all(event: Event) -> str | None:

@@ -143,9 +143,7 @@ def miscounted(uploads: list[UploadedObject], receipts: list[Receipt]) -> list[s
     return wrong + [f"a receipt of {key}, which nobody uploaded" for key in set(by_object) - wanted]
 
 
-def figure(
-    cloud: LocalCloud, buckets: Buckets, uploads: list[UploadedObject], seed: int, seconds: float
-) -> Figure:
+def figure(cloud: LocalCloud, buckets: Buckets, uploads: list[UploadedObject], seed: int, seconds: float) -> Figure:
     """The numbers, and a sentence."""
     receipts, runs = Receipts(buckets.data).all(), latest(buckets.data, 100_000)
     fits, states = trainings(runs), Counter(r.state for r in receipts)
@@ -173,5 +171,5 @@ def figure(
 
 
 def posts(cloud: LocalCloud) -> int:
-    """How many events the function was sent, as its log tells."""
-    return sum(log.read_text().count('"POST / HTTP') for log in cloud.home.logs.glob("on_upload*.log"))
+    """How many events the function was sent, as Eventarc's log tells."""
+    return sum(log.read_text().count("copy of event") for log in cloud.home.logs.glob("eventarc*.log"))

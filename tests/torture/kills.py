@@ -120,7 +120,7 @@ def strike(
     """Start what is to be killed."""
     blow: dict[str, Any] = {"when": dice.choice(("before", "after")), "how": "kill"}
     if target == "launch":  # between its receipt and its launch, at the launch itself or at a call before it
-        return world.event(uploaded, blow | dice.choice([{"step": "launch"}, {"call": 2}, {"call": 3}]))
+        return world.event(uploaded, blow | dice.choice([{"step": "launch"}, {"call": dice.randrange(2, 6)}]))
     if target == "after-2xx":
         answered = world.event(uploaded)
         # The launch is lost as it is; or the job that it started is killed at once.

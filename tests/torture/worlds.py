@@ -189,6 +189,7 @@ class World:
         while not self.settled():
             assert time.monotonic() - begun < seconds, "nothing converged: " + self.tell()
             swept = sweep.sweep_with(self.settings, self.buckets, _Launcher(self))
+            sweep.mend_view(self.settings, self.buckets)
             if not swept.launched:
                 time.sleep(0.5)
         self.waited += time.monotonic() - begun
