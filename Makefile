@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test unit lint verify lock clean
+.PHONY: help env demo up down test unit lint verify torture lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: lint ## lint, types and every test but the longer proofs
 
 verify: env ## the longer proofs
 	@$(BIN)/python -m pytest -m verify $(ARGS)
+
+torture: env ## every proof of reliability, some 25 minutes (ARGS='kills --seed 7' for some)
+	@$(BIN)/python tests/torture $(ARGS)
 
 lock: env ## resolve pyproject.toml again into requirements/*.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh requirements/lock.sh

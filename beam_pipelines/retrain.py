@@ -94,7 +94,7 @@ def work(services: Services, job: str) -> None:
 
 def waiting(services: Services) -> bool:
     """Whether an upload has no outcome, or somebody asked for a training."""
-    return bool(services.receipts.open()) or orders.waiting(services.buckets.data)
+    return services.receipts.any_open() or orders.waiting(services.buckets.data)
 
 
 if __name__ == "__main__":

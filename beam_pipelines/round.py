@@ -88,7 +88,7 @@ class Round:
                 self._log.finish("failed", f"the training ordered at {request.asked_at}: {self._most} {CRASHED}")
                 orders.done(self._data, request)
         whole = [request for request in pending if not request.objects]
-        chosen = whole if whole or self._services.receipts.open() else pending[:1]
+        chosen = whole if whole or self._services.receipts.any_open() else pending[:1]
         return [orders.begin(self._data, request) for request in chosen]
 
     def _begin(self, requests: list[TrainRequest]) -> list[Receipt]:

@@ -219,17 +219,22 @@ class Receipts:
         """The receipts whose version waits for a person, in the order of upload; reads no others."""
         return self._read(s for s in self._listed() if s.metadata.get("state") == "held")
 
+    def any_open(self) -> bool:
+        """Whether one waits for an outcome; reads none."""
+        return any(s.metadata.get("state") in OPEN for s in self._listed())
+
     def ids(self) -> set[str]:
         """The ids of all receipts."""
         return {_id(s) for s in self._listed()}
 
     def _read(self, listed: Iterable[Stored]) -> list[Receipt]:
-        found = []
-        for stored in listed:
+        ids, found = [_id(stored) for stored in listed], []
+        for receipt_id, (payload, generation) in zip(ids, self._bucket.fetch_all(list(map(name, ids))), strict=True):
+            self._generations[receipt_id] = generation
             try:
-                found.append(self.get(_id(stored)))
+                found.append(documents.decode(payload, Receipt))
             except ArtifactError as error:
-                LOG.error("%s is passed over: %s", stored.name, error)
+                LOG.error("%s is passed over: %s", name(receipt_id), error)
         return sorted(found, key=upload_order)
 
     def _listed(self) -> Iterator[Stored]:

@@ -8,7 +8,8 @@ both enforce. Whatever is larger is immutable under a fresh name (`put`).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
@@ -28,6 +29,8 @@ TIMEOUT = (5.0, 30.0)
 RETRY = DEFAULT_RETRY.with_timeout(60.0)
 """Jittered back-off on 408, 429, 5xx and broken connections, for at most 60 s."""
 CHUNK = 8 * 1024**2
+ABREAST = 8
+"""Requests at a time where many objects are read; the client's pool holds ten connections."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -94,6 +97,15 @@ class Bucket:
         if stored is None:
             raise NotFound(f"gs://{self.name}/{name} does not exist")
         return self.read(name, stored.generation), stored.generation
+
+    def fetch_all(self, names: Sequence[str]) -> list[tuple[bytes, int]]:
+        """The same of many objects, in their order, several at a time: one after another, a thousand take a minute.
+
+        Raises:
+            NotFound: when one is not there.
+        """
+        with ThreadPoolExecutor(ABREAST) as pool:
+            return list(pool.map(self.fetch, names))
 
     @contextmanager
     def open(self, name: str, generation: int) -> Iterator[BinaryIO]:

@@ -61,7 +61,8 @@ def sweep_with(settings: Settings, buckets: Buckets, start: Launcher) -> Swept:
     """Uploads and jobs alone, with the buckets and the launcher given."""
     registered = register_missing(buckets, settings.sweep_grace_seconds)
     settle_decided(Registry(buckets.models), Receipts(buckets.data))
-    if not something_waits(buckets, settings) or lease.is_held(buckets.data):
+    # The lease first: while a job is at work, a long backlog need not be read to learn that somebody waits.
+    if lease.is_held(buckets.data) or not something_waits(buckets, settings):
         return Swept(registered, "")
     return Swept(registered, start.launch())
 

@@ -196,7 +196,7 @@ class World:
 
     def settled(self) -> bool:
         """Whether every upload has its outcome, nobody holds the lease and the view is right."""
-        if Receipts(self.buckets.data).open() or lease.read(self.buckets.data)[0] is not None:
+        if Receipts(self.buckets.data).any_open() or lease.read(self.buckets.data)[0] is not None:
             return False
         live = [UploadedObject(s.bucket, s.name, s.generation) for s in self.buckets.landing.list()]
         if {u.id for u in live} - Receipts(self.buckets.data).ids():

@@ -51,8 +51,8 @@ class Watch:
     """Counts the HTTP calls of a run, tells where it is, and ends it where the plan says.
 
     A plan is a mapping: `call` n (0: the first) ends the run at the n-th call to storage or BigQuery, of the whole
-    run or, with `step`, since that step began; `when` is before or after it took effect; `how` is exit (os._exit), kill
-    (SIGKILL) or raise (the client's own error once its retries are exhausted).
+    run or, with `step`, since that step began; `when` is before or after it took effect; `how` is exit (os._exit),
+    kill (SIGKILL) or raise (the client's own error once its retries are exhausted).
     """
 
     def __init__(self, pipe: int, plan: dict[str, Any], hosts: tuple[str, ...]) -> None:

@@ -82,6 +82,9 @@ class FakeBucket:
             payload, stored = self._live(name)
             return payload, stored.generation
 
+    def fetch_all(self, names: Sequence[str]) -> list[tuple[bytes, int]]:
+        return [self.fetch(name) for name in names]
+
     @contextmanager
     def open(self, name: str, generation: int) -> Iterator[BinaryIO]:
         with self._call("open"):

@@ -191,6 +191,7 @@ def calls(name: str, generation: int) -> dict[str, Any]:
         "stat": lambda bucket: bucket.stat(name),
         "read": lambda bucket: bucket.read(name),
         "fetch": lambda bucket: bucket.fetch(name),
+        "fetch_all": lambda bucket: bucket.fetch_all([name]),
         "open": open_,
         "create": lambda bucket: bucket.create(name + "new", b"x"),
         "replace": lambda bucket: bucket.replace(name, b"x", generation),
@@ -218,6 +219,13 @@ def test_what_was_written_is_read_back_with_its_generation_and_metadata(bucket: 
     with bucket.open(stored.name, stored.generation) as stream:
         assert stream.read() == b"hello"
     assert bucket.uri("a") == "gs://b/a"
+
+
+def test_many_objects_are_read_in_the_order_of_their_names_as_given(bucket: Bucket) -> None:
+    stored = {name: bucket.put(name, name.encode()) for name in map(str, range(30))}
+    wanted = sorted(stored, reverse=True)
+    assert bucket.fetch_all(wanted) == [(name.encode(), stored[name].generation) for name in wanted]
+    assert bucket.fetch_all([]) == []
 
 
 def test_a_stream_is_written_from_its_beginning(bucket: Bucket) -> None:
@@ -311,7 +319,7 @@ def test_storage_that_cannot_be_reached_is_unavailable(gcs: Gcs, method: str) ->
         calls("a", 1)[method](Bucket(client, "b"))
 
 
-@pytest.mark.parametrize("method", ["read", "fetch", "open"])
+@pytest.mark.parametrize("method", ["read", "fetch", "fetch_all", "open"])
 def test_what_is_not_there_is_not_found(bucket: Bucket, method: str) -> None:
     with pytest.raises(NotFound, match="gs://b/a"):
         calls("a", 1)[method](bucket)
