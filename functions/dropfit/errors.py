@@ -133,7 +133,8 @@ def is_transient(error: BaseException) -> bool:
     Args:
         error: from google.api_core, google.auth, requests or urllib3, which this module does not import.
     """
-    code, reasons = getattr(error, "code", None), _reasons(error)
+    answered = getattr(error, "response", None)  # of requests, which answers with no code of Google's
+    code, reasons = getattr(error, "code", getattr(answered, "status_code", None)), _reasons(error)
     if isinstance(code, int):
         return code in (408, 429, 502, 503, 504) or bool(reasons & PASSING) or (code == 500 and not reasons)
     kinds = {kind.__name__ for kind in type(error).__mro__}

@@ -42,7 +42,7 @@ class Api:
         """
         import google.auth
         import requests
-        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.api_core.exceptions import RetryError
         from google.api_core.retry import Retry
         from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import AuthorizedSession
@@ -53,16 +53,13 @@ class Api:
                 self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
             patient = Retry(predicate=is_transient, initial=DELAY, maximum=5.0, timeout=PATIENCE)
             document = patient(self._post_once)(url, body)
-        except (requests.RequestException, GoogleAuthError, GoogleAPICallError, RetryError, ValueError) as error:
+        except (requests.RequestException, GoogleAuthError, RetryError, ValueError) as error:
             raise Unavailable(f"{url}: {error}") from error
         return document if isinstance(document, dict) else {}
 
     def _post_once(self, url: str, body: dict[str, Any]) -> Any:
-        from google.api_core.exceptions import from_http_response
-
         reply = self._session.post(url, json=body, timeout=TIMEOUT)
-        if not reply.ok:
-            raise from_http_response(reply)  # type: ignore[no-untyped-call]
+        reply.raise_for_status()
         return reply.json()
 
 

@@ -114,7 +114,7 @@ def abreast(work: Callable[[T], None], items: Iterable[T]) -> list[str]:
     return broken
 
 
-def count(verdicts: Iterable[Verdict]) -> Counter[str]:
+def count(verdicts: Iterable[Verdict]) -> dict[str, int]:
     """The numbers that every proof of this kind tells."""
     found: Counter[str] = Counter(mixed=0, lost=0, expired=0)
     for verdict in verdicts:
@@ -122,4 +122,4 @@ def count(verdicts: Iterable[Verdict]) -> Counter[str]:
         found["lost"] += bool(verdict.lost)
         found["expired"] += verdict.expired
         found[verdict.outcome or "no outcome"] += 1
-    return found
+    return dict(found)

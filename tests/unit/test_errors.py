@@ -7,6 +7,7 @@ import inspect
 import re
 
 from dropfit import errors
+from dropfit.errors import is_transient
 
 
 def test_the_docstring_draws_exactly_the_tree_that_the_module_defines() -> None:
@@ -32,3 +33,31 @@ def test_a_bad_request_says_what_where_and_with_which_status() -> None:
         {"instances[0].minutes": "missing"},
         413,
     )
+
+
+def test_what_may_pass_is_told_from_what_will_not() -> None:
+    import requests
+    from google.api_core import exceptions as google
+
+    def answered(status: int) -> requests.HTTPError:
+        response = requests.Response()
+        response.status_code = status
+        return requests.HTTPError(response=response)
+
+    passing = [google.TooManyRequests("x"), google.ServiceUnavailable("x"), google.GatewayTimeout("x"), answered(503)]
+    passing += [
+        google.Forbidden("x", errors=[{"reason": "rateLimitExceeded"}]),
+        requests.ReadTimeout(),
+        answered(429),
+    ]
+    passing += [requests.ConnectionError(), ConnectionResetError(), requests.exceptions.ChunkedEncodingError()]
+    final = [
+        google.Forbidden("x"),
+        google.BadRequest("x"),
+        answered(404),
+        ValueError(),
+        requests.exceptions.SSLError(),
+    ]
+    final += [google.InternalServerError("x", errors=[{"reason": "invalidQuery"}]), answered(409)]
+    assert [error for error in passing if not is_transient(error)] == []
+    assert [error for error in final if is_transient(error)] == []
