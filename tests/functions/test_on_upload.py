@@ -13,6 +13,7 @@ import functions_framework
 import pytest
 
 from dropfit import launch, lease, storage
+from dropfit.errors import Unavailable
 from dropfit.receipts import Receipts, UploadedObject
 from dropfit.settings import Settings
 
@@ -85,6 +86,31 @@ def test_the_same_event_twice_leaves_one_receipt(door: Door) -> None:
     uploaded = door.put()
     assert [door.send(uploaded) // 100 for _ in range(2)] == [2, 2]
     assert len(door.receipts()) == 1
+
+
+def test_a_burst_of_uploads_launches_one_job(door: Door) -> None:
+    assert [door.send(door.put(f"{n}.csv")) // 100 for n in range(6)] == [2] * 6
+    assert len(door.receipts()) == 6
+    assert len(door.launches()) == 1
+
+
+def test_an_upload_after_a_job_has_been_at_work_launches_the_next(door: Door) -> None:
+    assert door.send(door.put("a.csv")) // 100 == 2
+    with lease.Lease(door.buckets.data, "the launched job", 60):
+        pass
+    assert door.send(door.put("b.csv")) // 100 == 2
+    assert len(door.launches()) == 2
+
+
+def test_a_launch_that_fails_is_told_to_eventarc_and_leaves_nothing_in_the_way(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded = door.put()
+    with monkeypatch.context() as patch:
+        patch.setattr(launch.ProcessLauncher, "launch", lambda self: (_ for _ in ()).throw(Unavailable("no room")))
+        assert door.send(uploaded) == 503
+    assert door.send(uploaded) // 100 == 2
+    assert len(door.launches()) == 1
 
 
 def test_an_upload_whose_outcome_is_known_launches_nothing(door: Door) -> None:

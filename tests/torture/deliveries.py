@@ -56,7 +56,7 @@ def run(cloud: LocalCloud, count: int, seed: int, tick: Callable[[int], None] = 
     """
     buckets = storage.connect(settings.load(cloud.env))
     begun = time.monotonic()
-    files = small_files(count, random.Random(seed))
+    files = small_files(count, random.Random(seed))  # noqa: S311
     with ThreadPoolExecutor(8) as pool:
         uploads = list(pool.map(lambda name: put(buckets, name, files[name]), files))
     wait_for_outcomes(buckets, uploads, tick)

@@ -59,11 +59,11 @@ def run(
         only: these points and no others.
     """
     calls = calls_of_a_run(cloud, herd, seed)
-    chosen = list(only) or choose(calls, count, random.Random(seed))
+    chosen = list(only) or choose(calls, count, random.Random(seed))  # noqa: S311
     found: dict[Point, Verdict] = {}
 
     def pair(points: tuple[Point | None, Point | None]) -> None:
-        world, dice = World(cloud, herd), random.Random(f"{seed} {points}")
+        world, dice = World(cloud, herd), random.Random(f"{seed} {points}")  # noqa: S311
         for scene, at in zip(("first", "over"), points, strict=True):
             uploaded = world.upload("a.csv", season_file("PAL0708", dice))
             if at is None:
@@ -81,7 +81,7 @@ def run(
 
 def calls_of_a_run(cloud: LocalCloud, herd: Herd, seed: int) -> dict[str, int]:
     """How many calls a run makes, on a first upload and over a served version."""
-    world, dice = World(cloud, herd), random.Random(seed)
+    world, dice = World(cloud, herd), random.Random(seed)  # noqa: S311
     calls = {}
     for scene in ("first", "over"):
         world.upload("a.csv", season_file("PAL0708", dice))

@@ -81,7 +81,7 @@ def run(
     todo, found = Targets(count, targets), []
 
     def world_after_world(number: int) -> None:
-        dice = random.Random(f"{seed} {number}")
+        dice = random.Random(f"{seed} {number}")  # noqa: S311
         for turn in itertools.count():
             wanted = [todo.next("first"), todo.next("over")]
             if wanted == [None, None]:
@@ -154,7 +154,7 @@ def hit(target: str, verdict: Verdict) -> bool:
 
 def length_of_steps(cloud: LocalCloud, herd: Herd, seed: int) -> dict[str, float]:
     """Seconds of each step, from two runs in peace."""
-    world, dice = World(cloud, herd), random.Random(seed)
+    world, dice = World(cloud, herd), random.Random(seed)  # noqa: S311
     for _ in range(2):
         world.upload("a.csv", season_file("PAL0708", dice))
         world.job()

@@ -42,7 +42,7 @@ def run(
         abreast: uploads at a time; a quarter of them overwrite each other or files of earlier rounds.
     """
     buckets = storage.connect(settings.load(cloud.env))
-    dice, begun, uploads = random.Random(seed), time.monotonic(), []
+    dice, begun, uploads = random.Random(seed), time.monotonic(), []  # noqa: S311
     contents = list(small_files(count * abreast, dice).values())
     for turn in range(count):
         names = [f"round-{turn}-{n}.csv" for n in range(abreast - abreast // 4)]
