@@ -50,7 +50,7 @@ def test_a_run_killed_in_any_step_or_seam_leaves_an_old_or_a_new_world_and_loses
 
 
 def test_every_call_has_a_point_before_and_one_after_it() -> None:
-    points = faults.choose({"first": 100, "over": 100}, 0, random.Random(1))
+    points = faults.choose({"first": 100, "over": 100}, 0, random.Random(1))  # noqa: S311
     assert {(p.call, p.when) for p in points if p.how == "exit"} == {
         (call, when) for call in range(100) for when in ("before", "after")
     }
