@@ -16,6 +16,7 @@ import gzip
 import io
 import itertools
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -298,7 +299,8 @@ def child(file: str) -> None:
             code = refused.code
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"code": code, "rows": rows, "seconds": seconds, "peak": peak}))
+    print(json.dumps({"code": code, "rows": rows, "seconds": seconds, "peak": peak}), flush=True)
+    os._exit(0)  # pyarrow's read-ahead thread may still be on its way out, and an interpreter that ends trips over it
 
 
 def measure(case: Case, factor: float = 1.0) -> Measured:

@@ -26,6 +26,9 @@ class Ends(Protocol):
     last: bytes
     quotes: int
 
+    def stop(self) -> None:
+        """Give no more bytes."""
+
 
 class Numbering:
     """Rows that could not be split, and the numbers of those between them.
@@ -101,19 +104,22 @@ def read(lines: io.BufferedReader, ends: Ends, head: bytes, needed: Sequence[str
     numbering = Numbering()
     # An unclosed quote ends in the last column, so that is read too.
     wanted = [*needed] if names[-1] in needed or names.count(names[-1]) > 1 else [*needed, names[-1]]
-    reader = pacsv.open_csv(
-        lines,
-        pacsv.ReadOptions(block_size=caps.block, use_threads=False),
-        pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=numbering),
-        pacsv.ConvertOptions(column_types={n: pa.string() for n in wanted}, include_columns=wanted),
-    )
     ignored = [n for n in names if n not in needed]
     final = ""
-    for record in reader:
-        if record.num_rows:
-            final = record.column(wanted.index(names[-1]) if names[-1] in wanted else 0)[-1].as_py()
-        numbers = numbering.next(record.num_rows)
-        yield Batch(dict(zip(needed, record.columns, strict=False)), numbers, numbering.taken(), ignored)
+    try:
+        reader = pacsv.open_csv(
+            lines,
+            pacsv.ReadOptions(block_size=caps.block, use_threads=False),
+            pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=numbering),
+            pacsv.ConvertOptions(column_types={n: pa.string() for n in wanted}, include_columns=wanted),
+        )
+        for record in reader:
+            if record.num_rows:
+                final = record.column(wanted.index(names[-1]) if names[-1] in wanted else 0)[-1].as_py()
+            numbers = numbering.next(record.num_rows)
+            yield Batch(dict(zip(needed, record.columns, strict=False)), numbers, numbering.taken(), ignored)
+    finally:
+        ends.stop()
     if numbering.broken:
         yield only_broken(numbering.taken(), needed, ignored)
     if caps.judges("truncated"):

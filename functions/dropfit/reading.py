@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
@@ -53,8 +54,16 @@ class Plain(io.RawIOBase):
     def __init__(self, stream: BinaryIO, meter: Meter) -> None:
         self._stream = stream
         self._meter = meter
+        self._reading = threading.Lock()
+        self._stopped = False
         self.last = b""
         self.quotes = 0
+
+    def stop(self) -> None:
+        """Give no more bytes: pyarrow reads ahead in a thread of its own, which must not outlive the file."""
+        self._stopped = True
+        with self._reading:  # what is being read now is read to its end
+            return
 
     def readable(self) -> bool:
         """Always."""
@@ -62,14 +71,18 @@ class Plain(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer as far as there are bytes, or raise BadFile past a cap."""
-        filled = 0
-        while filled < len(buffer) and (chunk := self._stream.read(len(buffer) - filled)):
-            self._meter.add(len(chunk))
-            buffer[filled : filled + len(chunk)] = chunk
-            filled += len(chunk)
-            self.last = chunk[-1:]
-            self.quotes += chunk.count(b'"')
-        return filled
+        with self._reading:
+            filled = 0
+            while filled < len(buffer) and not self._stopped:
+                chunk = self._stream.read(len(buffer) - filled)
+                if not chunk:
+                    break
+                self._meter.add(len(chunk))
+                buffer[filled : filled + len(chunk)] = chunk
+                filled += len(chunk)
+                self.last = chunk[-1:]
+                self.quotes += chunk.count(b'"')
+            return filled
 
 
 def read(stream: BinaryIO, needed: Sequence[str], caps: Caps) -> Iterator[Batch]:
