@@ -84,7 +84,7 @@ def work(services: Services, job: str) -> None:
                 while waiting(services):
                     Round(services, job, held).run()
         except Conflict as busy:
-            if lease.read(services.buckets.data)[0] is None:
+            if not lease.is_held(services.buckets.data):
                 continue
             LOG.info("%s: it will take in what waits", busy)
             return
