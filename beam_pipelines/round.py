@@ -65,6 +65,10 @@ class Round:
             self._close(self._still_open(), "failed", str(error))
         for request in requests:
             orders.done(self._data, request)
+        if self._log.run.version:
+            # Last of all: until its outcomes are written a training is not over, and a job that is killed before
+            # must not begin it anew, in an epoch in which a person may have rolled it back.
+            attempts.forget(self._data, self._log.run.version)
 
     def _work(self, receipts: list[Receipt], requests: list[TrainRequest]) -> None:
         taken = self._ingest(receipts)
@@ -142,15 +146,9 @@ class Round:
             self._close(concerned, "failed", f"{self._most} {CRASHED}", version, "crashed")
             return
         if begun.epoch != _epoch(since):
-            attempts.forget(self._data, version)
             self._close(concerned, "kept", f"{MOVED}; `dropfit train` compares it with what is served now", version)
             return
-        try:
-            outcome, reason = self._make(version, inputs, left_out, since)
-        except DropfitError:
-            attempts.forget(self._data, version)  # an end with a reason is none of those that are counted
-            raise
-        attempts.forget(self._data, version)
+        outcome, reason = self._make(version, inputs, left_out, since)
         self._close(concerned, outcome, reason, version)
 
     def _begun(self, version: str, since: Current, again: bool) -> Attempts:
@@ -258,7 +256,7 @@ class Round:
         """An interruption is not the upload's fault."""
         try:
             if self._log.run.version:
-                attempts.forget(self._data, self._log.run.version)
+                attempts.give_back(self._data, self._log.run.version)
             for receipt in self._still_open():
                 self._services.receipts.advance(receipt, attempts=max(0, receipt.attempts - 1))
         except DropfitError as error:

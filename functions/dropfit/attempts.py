@@ -39,6 +39,16 @@ def begin(bucket: Bucket, version: str, epoch: int) -> Attempts:
     return before
 
 
+def give_back(bucket: Bucket, version: str) -> None:
+    """An attempt was interrupted, which is not the version's fault; the epoch it began in stays."""
+    name = f"{PREFIX}{version}.json"
+    try:
+        before = documents.decode(bucket.read(name), Attempts)
+    except NotFound:
+        return
+    bucket.put(name, documents.encode(Attempts(max(0, before.begun - 1), before.epoch)), "application/json")
+
+
 def forget(bucket: Bucket, version: str) -> None:
     """It came to an end, or somebody wants it tried anew."""
     bucket.delete(f"{PREFIX}{version}.json")
