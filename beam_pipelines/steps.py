@@ -20,8 +20,8 @@ from beam_pipelines.intake import Services
 from dropfit import __version__, libraries, tables, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
-from dropfit.errors import NotFound
-from dropfit.manifest import Input, Manifest, Window, table_name
+from dropfit.errors import Conflict, NotFound
+from dropfit.manifest import Input, Manifest, Shards, Window, table_name
 from dropfit.receipts import Receipt
 from dropfit.verdict import Report
 
@@ -169,34 +169,49 @@ def judge(services: Services, manifest: Manifest, rows: Columns, planned: Plan) 
 def fill_table(services: Services, manifest: Manifest, rows: Columns) -> tuple[str, int]:
     """Predict the key universe, load the version's table and verify it; returns its name and rows.
 
+    A table that an earlier job verified is left alone: it may be served already, or be one to roll back to.
+
     Raises:
         Conflict: when the loaded table is not what was predicted.
     """
+    from dropfit.warehouse import Warehouse
+
+    registry, warehouse, version = services.registry, Warehouse(services.settings), manifest.version
+    table = table_name(version)
+    try:
+        done = registry.completed(version).rows
+        tables.verify(table, warehouse.facts(table, manifest.contract.key, version), done)
+        return table, done
+    except (NotFound, Conflict):
+        registry.withdraw(version)
+    shards = _predict_keys(services, manifest, rows)
+    warehouse.load(
+        table,
+        tables.columns(manifest.contract),
+        [services.buckets.data.uri(s.name) for s in shards.shards],
+        cluster=manifest.contract.key,
+        labels={"dropfit_version": version.lower()},
+    )
+    tables.verify(table, warehouse.facts(table, manifest.contract.key, version), shards.rows)
+    registry.complete(version, table, shards.rows)
+    return table, shards.rows
+
+
+def _predict_keys(services: Services, manifest: Manifest, rows: Columns) -> Shards:
+    """Predict the key universe into shards."""
     import pyarrow.parquet as pq
 
     from beam_pipelines import batch_predict
     from dropfit import version
-    from dropfit.warehouse import Warehouse
 
-    settings, data = services.settings, services.buckets.data
+    data = services.buckets.data
     loaded = version.load(services.registry, services.problem, manifest.version)
     universe = tables.key_universe(manifest.contract, rows, loaded.scorer.encoder)
     sink = io.BytesIO()
     pq.write_table(tables.features_table(manifest.contract, universe), sink, row_group_size=65_536)
     keys = f"{batch_predict.folder(manifest.version)}/keys.parquet"
     data.put(keys, sink.getvalue())
-    shards = batch_predict.run(data.uri(keys), settings, manifest.version)
-    table, warehouse = table_name(manifest.version), Warehouse(settings)
-    warehouse.load(
-        table,
-        tables.columns(manifest.contract),
-        [data.uri(s.name) for s in shards.shards],
-        cluster=manifest.contract.key,
-        labels={"dropfit_version": manifest.version.lower()},
-    )
-    tables.verify(table, warehouse.facts(table, manifest.contract.key, manifest.version), shards.rows)
-    services.registry.complete(manifest.version, table, shards.rows)
-    return table, shards.rows
+    return batch_predict.run(data.uri(keys), services.settings, manifest.version)
 
 
 def repair_view(services: Services) -> None:

@@ -106,7 +106,7 @@ class Collector:
             completed: Completed | None = self._registry.completed(version)
         except (NotFound, ArtifactError):
             completed = None
-        self._models.delete(f"{PREFIX}{version}/table.json")
+        self._registry.withdraw(version)
         if table_name(version) not in self._pointed_at():
             return True
         if completed is not None:

@@ -151,6 +151,10 @@ class Registry(PointerFile):
         """
         return documents.decode(self._bucket.read(f"{PREFIX}{version}/table.json"), Completed, SMALL)
 
+    def withdraw(self, version: str) -> None:
+        """Say that a version's table is about to change or go: it may not be served until it is complete again."""
+        self._bucket.delete(f"{PREFIX}{version}/table.json")
+
     def decide(self, decision: Decision) -> None:
         """Keep what a person said of a version."""
         name = f"{PREFIX}{decision.version}/decision.json"
