@@ -49,6 +49,7 @@ class FakeBucket:
     def __init__(self, name: str = "bucket") -> None:
         self.name = name
         self.clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+        self.generation: Callable[[], int] = lambda: next(GENERATIONS)
         self._objects: dict[str, tuple[bytes, Stored]] = {}
         self._before: dict[str, list[Exception]] = collections.defaultdict(list)
         self._after: dict[str, list[Exception]] = collections.defaultdict(list)
@@ -150,7 +151,7 @@ class FakeBucket:
         return self._write(name, payload, metadata)
 
     def _write(self, name: str, payload: bytes, metadata: Mapping[str, str] | None) -> Stored:
-        stored = Stored(self.name, name, next(GENERATIONS), len(payload), self.clock(), dict(metadata or {}))
+        stored = Stored(self.name, name, self.generation(), len(payload), self.clock(), dict(metadata or {}))
         self._objects[name] = bytes(payload), stored
         return stored
 

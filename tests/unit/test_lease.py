@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import msgspec
 import pytest
 from fakes import FakeBucket, eventually
@@ -50,6 +52,14 @@ def test_the_lease_of_a_dead_job_can_be_taken_once_it_has_expired_and_not_before
     bucket.age(NAME, 11)
     with Lease(bucket, "next", 60):
         assert claim(bucket).holder == "next"
+
+
+def test_a_machine_whose_clock_is_ahead_does_not_take_a_living_jobs_lease(bucket: FakeBucket) -> None:
+    bucket.clock = lambda: dt.datetime.now(dt.UTC) - dt.timedelta(minutes=10)  # storage's clock, the right one
+    with Lease(bucket, "living", 60):
+        assert lease.is_held(bucket)
+        with pytest.raises(Conflict, match="living is at work"):
+            Lease(bucket, "ahead", 60).__enter__()
 
 
 def test_two_jobs_that_find_an_expired_lease_do_not_both_get_it(bucket: FakeBucket) -> None:

@@ -10,7 +10,7 @@ from fakes import FakeBucket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropfit.errors import ArtifactError, NotFound, Unavailable
+from dropfit.errors import ArtifactError, Conflict, NotFound, Unavailable
 from dropfit.receipts import OPEN, PREFIX, Accepted, Receipts, UploadedObject
 
 STATES = ("received", "accepted", "recorded", "promoted", "kept", "quarantined", "superseded", "deleted", "failed")
@@ -81,6 +81,15 @@ def test_a_receipt_keeps_all_that_is_known(receipts: Receipts) -> None:
     assert again.accepted == accepted
     assert again.received_at == receipt.received_at
     assert again.updated_at >= receipt.updated_at
+
+
+def test_an_outcome_that_another_job_has_written_meanwhile_is_not_overwritten(bucket: FakeBucket) -> None:
+    mine, theirs = Receipts(bucket), Receipts(bucket)
+    receipt, _ = mine.register(upload())
+    theirs.advance(theirs.get(receipt.id), state="promoted", version="v1")
+    with pytest.raises(Conflict):
+        mine.advance(receipt, state="failed")
+    assert mine.get(receipt.id).state == "promoted"
 
 
 def test_a_receipt_that_does_not_exist_is_not_found(receipts: Receipts) -> None:

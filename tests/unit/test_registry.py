@@ -112,6 +112,15 @@ def test_a_manifest_that_stands_in_anothers_place_is_refused(bucket: FakeBucket,
         registry.manifest("v2")
 
 
+def test_a_manifest_that_is_not_the_one_pointed_at_is_refused(bucket: FakeBucket, registry: Registry) -> None:
+    registry.publish(manifest("v1"))
+    seal = registry.seal("v1")
+    assert registry.manifest("v1", seal).version == "v1"
+    bucket.put("versions/v1/manifest.json", msgspec.json.encode(manifest("v1", rows=7)))
+    with pytest.raises(ArtifactError, match="hash"):
+        registry.manifest("v1", seal)
+
+
 def test_a_manifest_as_large_as_a_model_is_refused_unparsed(bucket: FakeBucket, registry: Registry) -> None:
     bucket.put("versions/v1/manifest.json", msgspec.json.encode(manifest("v1")) + b" " * SMALL)
     with pytest.raises(ArtifactError, match="none of ours"):
