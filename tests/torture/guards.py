@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each guard is switched off in turn, and at least one test must turn red: a guard that no test misses is none.
+
+This module is a pytest plugin too. With a guard's name in GUARD_OFF it puts a no-op in the guard's place before any
+test is imported:
+
+    GUARD_OFF=lease PYTHONPATH=tests/torture .venv/bin/python -m pytest -p guards tests/unit/test_lease.py
+    .venv/bin/python tests/torture/guards.py               all of them
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VARIABLE = "GUARD_OFF"
+Patch = pytest.MonkeyPatch
+
+
+class Guard(NamedTuple):
+    """Something that keeps a fault from doing harm.
+
+    Attributes:
+        off: puts a no-op in its place.
+        tests: files, or tests in them, of which one must then turn red.
+    """
+
+    off: Callable[[Patch], None]
+    tests: tuple[str, ...]
+
+
+def claim(patch: Patch) -> None:
+    """A receipt is created only where there is none."""
+    from dropfit.receipts import Receipts, name
+
+    real = Receipts._write
+
+    def written(self: Any, receipt: Any, generation: int) -> None:
+        stored = self._bucket.stat(name(receipt.id))
+        real(self, receipt, generation or (stored.generation if stored else 0))
+
+    patch.setattr(Receipts, "_write", written)
+
+
+def receipt_swap(patch: Patch) -> None:
+    """A receipt is advanced only from what was read."""
+    from dropfit.receipts import Receipts
+
+    real = Receipts.advance
+
+    def advanced(self: Any, receipt: Any, **changes: Any) -> Any:
+        self._generations.pop(receipt.id, None)
+        return real(self, receipt, **changes)
+
+    patch.setattr(Receipts, "advance", advanced)
+
+
+def lease(patch: Patch) -> None:
+    """One job at a time."""
+    from dropfit import lease
+
+    patch.setattr(lease, "_expired", lambda *given: True)
+
+
+def lease_check(patch: Patch) -> None:
+    """A job that was not heard of for too long writes nothing more."""
+    from dropfit.lease import Lease
+
+    patch.setattr(Lease, "check", lambda self: None)
+
+
+def server_clock(patch: Patch) -> None:
+    """Storage's clock decides whether a lease has expired."""
+    import datetime as dt
+
+    from dropfit import lease
+
+    patch.setattr(lease, "server_time", lambda bucket: dt.datetime.now(dt.UTC))
+
+
+def compare_and_swap(patch: Patch) -> None:
+    """The pointer is swapped only from what was read."""
+    from dropfit.pointer import PointerFile
+
+    real = PointerFile._swap
+
+    def swapped(self: Any, since: Any, *given: Any, **named: Any) -> Any:
+        return real(self, msgspec.structs.replace(since, generation=self.generation()), *given, **named)
+
+    patch.setattr(PointerFile, "_swap", swapped)
+
+
+def precondition(patch: Patch) -> None:
+    """Storage is asked to write only over the generation that was read."""
+    from dropfit.storage import Bucket
+
+    real = Bucket._upload
+
+    def uploaded(self: Any, *given: Any, **named: Any) -> Any:
+        named.pop("if_generation_match", None)
+        return real(self, *given, **named)
+
+    patch.setattr(Bucket, "_upload", uploaded)
+
+
+def epoch(patch: Patch) -> None:
+    """A training that is resumed knows whether a person has moved the pointer since it began."""
+    from dropfit import attempts
+
+    real = attempts.begin
+
+    def begun(bucket: Any, version: str, epoch: int) -> Any:
+        return msgspec.structs.replace(real(bucket, version, epoch), epoch=epoch)
+
+    patch.setattr(attempts, "begin", begun)
+
+
+def pin(patch: Patch) -> None:
+    """A pinned version is not replaced by a training."""
+    from dropfit import pointer
+
+    real = pointer.PointerFile.current
+
+    def current(self: Any) -> Any:
+        found = real(self)
+        if found.pointer is None:
+            return found
+        return msgspec.structs.replace(found, pointer=msgspec.structs.replace(found.pointer, pinned=False))
+
+    patch.setattr(pointer.PointerFile, "current", current)
+
+
+def hold(patch: Patch) -> None:
+    """With publish=hold a version waits for a person."""
+    from beam_pipelines.round import Round
+
+    patch.setattr(Round, "_waits", lambda self, since: "")
+
+
+def artifact_hash(patch: Patch) -> None:
+    """An artifact is read only when its size and hash are as declared."""
+    from dropfit import artifacts
+
+    patch.setattr(artifacts, "read", lambda bucket, artifact: bucket.read(artifact.name))
+
+
+def manifest_hash(patch: Patch) -> None:
+    """A manifest is believed only when its hash is the pointer's."""
+    from dropfit import artifacts
+
+    patch.setattr(artifacts, "read_sealed", lambda bucket, stored, expected="": bucket.read(stored.name))
+
+
+def gate(patch: Patch) -> None:
+    """A model that is not good enough is not served."""
+    from dropfit import gate
+
+    real = gate.judge
+    patch.setattr(gate, "judge", lambda *given, **named: msgspec.structs.replace(real(*given, **named), passed=True))
+
+
+def parity(patch: Patch) -> None:
+    """An export that differs from its estimator is refused."""
+    from dropfit import export
+
+    patch.setattr(export, "ACCEPTED", 2.0)
+
+
+def table_verify(patch: Patch) -> None:
+    """A table is served only when it holds each key once, predicted by its own version."""
+    from dropfit import tables
+
+    patch.setattr(tables, "verify", lambda *given: None)
+
+
+def completeness(patch: Patch) -> None:
+    """A person's decision points at whole versions only."""
+    from dropfit.operations import Desk
+
+    patch.setattr(Desk, "_whole", lambda self, target: None)
+    patch.setattr(Desk, "_still_complete", lambda self, *given: None)
+
+
+def references(patch: Patch) -> None:
+    """What is referred to is not collected."""
+    from dropfit.collect import Collector
+
+    patch.setattr(Collector, "_needed", lambda self: set())
+    patch.setattr(Collector, "_pointed_at", lambda self: set())
+
+
+def view(patch: Patch) -> None:
+    """The view is repaired from the pointer."""
+    from dropfit import view
+
+    patch.setattr(view, "repair", lambda *given: "")
+
+
+def sweeper(patch: Patch) -> None:
+    """An upload whose event was lost is found."""
+    from dropfit import sweep
+
+    patch.setattr(sweep, "register_missing", lambda *given: 0)
+
+
+def attempt_limit(patch: Patch) -> None:
+    """What kills its job each time is not tried for ever."""
+    from beam_pipelines.round import Round
+
+    real = Round.__init__
+
+    def made(self: Any, *given: Any, **named: Any) -> None:
+        real(self, *given, **named)
+        self._most = 10**9
+
+    patch.setattr(Round, "__init__", made)
+
+
+HISTORIES = "tests/torture/test_histories.py::test_"
+RESUMED = HISTORIES + "a_training_that_was_broken_off_anywhere_and_resumed_does_not_undo_a_rollback"
+
+
+def _unit(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/unit/test_{name}.py" for name in names)
+
+
+GUARDS: dict[str, Guard] = {
+    "claim": Guard(claim, _unit("receipts")),
+    "receipt swap": Guard(receipt_swap, _unit("receipts")),
+    "lease": Guard(lease, _unit("lease")),
+    "lease check": Guard(lease_check, _unit("lease")),
+    "server clock": Guard(server_clock, _unit("lease")),
+    "compare-and-swap": Guard(compare_and_swap, _unit("registry")),
+    "precondition": Guard(precondition, _unit("storage")),
+    "epoch": Guard(epoch, (RESUMED,)),
+    "pin": Guard(pin, _unit("operations")),
+    "hold": Guard(hold, (HISTORIES + "with_hold_a_version_waits_until_a_person_approves_it",)),
+    "artifact hash": Guard(artifact_hash, _unit("registry")),
+    "manifest hash": Guard(manifest_hash, _unit("registry", "version")),
+    "gate": Guard(gate, _unit("gate")),
+    "parity": Guard(parity, _unit("export")),
+    "table verify": Guard(table_verify, _unit("tables")),
+    "completeness": Guard(completeness, _unit("operations")),
+    "references": Guard(references, _unit("collect")),
+    "view": Guard(view, (RESUMED,)),
+    "sweeper": Guard(sweeper, _unit("sweep")),
+    "attempt limit": Guard(attempt_limit, (HISTORIES + "a_file_that_kills_its_jobs_is_given_up",)),
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Switch off the guard that the environment names, for this process."""
+    wanted = os.environ.get(VARIABLE)
+    if wanted:
+        GUARDS[wanted].off(Patch())
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """What became red.
+
+    Attributes:
+        red: guard -> the first test that missed it; empty when none did.
+        green: whether the same tests pass with every guard in its place.
+        seconds: it took.
+    """
+
+    red: dict[str, str]
+    green: bool
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every guard is missed by a test, and none without a cause."""
+        return self.green and all(self.red.values())
+
+    @property
+    def sentence(self) -> str:
+        """The figure, for people."""
+        missed = sum(map(bool, self.red.values()))
+        baseline = "the same tests are green with all of them on" if self.green else "THEY ARE RED WITH ALL ON TOO"
+        lost = "".join(f"; NO TEST MISSES {name}" for name, test in self.red.items() if not test)
+        return f"{missed} of {len(self.red)} guards turn a test red when off; {baseline}{lost} ({self.seconds:.0f} s)"
+
+
+def first_red(guard: str, tests: tuple[str, ...]) -> str:
+    """The first test that fails with a guard off (or with none off, for an empty name); empty when all pass."""
+    search = os.pathsep.join((str(ROOT / "tests" / "torture"), os.environ.get("PYTHONPATH", "")))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "guards", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    ended = subprocess.run(
+        [*command, *tests],
+        cwd=ROOT,
+        env={**os.environ, VARIABLE: guard, "PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    found = re.search(r"^(?:FAILED|ERROR) \S*?(\w+\.py(?:::\S+)?)", ended.stdout, re.MULTILINE)
+    if ended.returncode == 0:
+        return ""
+    if ended.returncode != 1 or found is None:
+        raise RuntimeError(f"pytest ended with {ended.returncode}:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
+    return found[1]
+
+
+def run(workers: int = 2) -> Figure:
+    """Switch each guard off in a process of its own.
+
+    Args:
+        workers: processes at a time.
+    """
+    begun = time.monotonic()
+    every = tuple(dict.fromkeys(test for guard in GUARDS.values() for test in guard.tests))
+    with ThreadPoolExecutor(workers) as pool:
+        green = pool.submit(first_red, "", every)
+        red = {name: pool.submit(first_red, name, guard.tests) for name, guard in GUARDS.items()}
+    return Figure(
+        red={name: ended.result() for name, ended in red.items()},
+        green=not green.result(),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def main() -> int:
+    """Print which test misses which guard."""
+    figure = run()
+    print("\n".join(f"{name:18} {test or 'NO TEST TURNS RED'}" for name, test in figure.red.items()))
+    print(figure.sentence)
+    return not figure.ok
+
+
+if __name__ == "__main__":
+    sys.exit(main())

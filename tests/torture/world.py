@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A deployment in memory whose processes can be interrupted at any call they make to storage or BigQuery.
+
+The orchestration in it is the real one: on_upload, the sweeper, the job's rounds, receipts, lease, registry and a
+person's commands. Only what a machine would compute is stood in for (stage.py): reading a file, fitting, exporting,
+predicting a table.
+
+A process sees the world through `Wire`s. Each call it makes is counted, and an interruption that was armed for that
+call happens just before or just after it took effect: the process dies, the answer is lost, it is suspended for a
+while, or something else goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
+
+import time_machine
+from fakes import FakeBucket, settings, tea
+
+import on_upload
+from beam_pipelines import retrain
+from beam_pipelines.intake import Services
+from dropfit import orders, quarantine, replay, sweep
+from dropfit.collect import Collector
+from dropfit.errors import DropfitError, NotFound, Unavailable
+from dropfit.events import FINALIZED, source_of
+from dropfit.lease import Lease
+from dropfit.operations import Desk
+from dropfit.receipts import Receipts, UploadedObject
+from dropfit.registry import Registry
+from dropfit.storage import Buckets
+from dropfit.tables import TableFacts
+
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()
+CALL_SECONDS = 0.05
+PATIENCE = 600
+"""Calls after which a process is said to turn in circles; a job makes about a hundred a round."""
+WRITES = frozenset({"create", "replace", "put", "delete", "load", "point_view", "drop"})
+
+
+class Killed(BaseException):
+    """The process is dead: whatever it still calls, in its `finally` blocks too, has no effect."""
+
+
+class Violation(AssertionError):
+    """A written invariant does not hold."""
+
+
+class Interruption(NamedTuple):
+    """Something that happens at a process's call.
+
+    Attributes:
+        at: before or after which of its calls, counted from 1.
+        after: whether that call takes effect first.
+        act: what happens.
+    """
+
+    at: int
+    after: bool
+    act: Callable[[Process], None]
+
+
+class Process:
+    """Something that runs: a job, a function, the sweeper, a person's command.
+
+    Args:
+        world: where.
+        kind: job, function, sweep or person.
+        name: for people.
+        interruptions: what happens to it.
+    """
+
+    def __init__(self, world: World, kind: str, name: str, interruptions: Sequence[Interruption]) -> None:
+        self.world, self.kind, self.name = world, kind, name
+        self.skew = world.skew
+        self.calls = 0
+        self.dead = False
+        self.ended = ""
+        self.suspended = self.begins = False
+        self.version = ""
+        self.faults = 0
+        self._interruptions = list(interruptions)
+        wires = (Wire(self, bucket, bucket.name) for bucket in world.buckets)
+        self.buckets: Buckets = Buckets(*wires)  # type: ignore[arg-type]
+        self.warehouse = Wire(self, world.warehouse, "warehouse")
+
+    def call(self, where: str, method: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        """One call to the outside."""
+        if self.dead:
+            raise Killed
+        self.calls += 1
+        if self.calls > PATIENCE:
+            raise Violation(f"{self.name} turns in circles: {where}.{method}")
+        number = self.calls
+        self.world.pass_time(CALL_SECONDS)
+        self._interrupt(number, False)
+        self._fault(where)
+        answer = function(*given, **named)
+        if method in WRITES:
+            self.world.changed(self, where, method, str(given[0]) if given else "")
+        self._interrupt(number, True)
+        self._fault(where)
+        return answer
+
+    def _fault(self, where: str) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise Unavailable(f"{where} did not answer")
+
+    def _interrupt(self, number: int, after: bool) -> None:
+        due = [i for i in self._interruptions if (i.at, i.after) == (number, after)]
+        for interruption in due:
+            self._interruptions.remove(interruption)
+            interruption.act(self)
+            self.world.show_clock()
+
+    def die(self) -> None:
+        """The power goes off."""
+        self.dead = True
+        self.world.crashes += 1
+        raise Killed
+
+    def launch(self) -> str:
+        """dropfit.launch.Launcher: the job is started, and runs when its time comes."""
+        return str(self.call("launcher", "launch", self.world.start_job))
+
+
+class Wire:
+    """A bucket or the warehouse as one process reaches it."""
+
+    def __init__(self, process: Process, there: Any, name: str) -> None:
+        self._process, self._there, self._name = process, there, name
+
+    def __getattr__(self, method: str) -> Any:
+        there = getattr(self._there, method)
+        if not callable(there) or method in ("uri", "name"):
+            return there
+
+        def call(*given: Any, **named: Any) -> Any:
+            return self._process.call(self._name, method, there, *given, **named)
+
+        return call
+
+
+class Row(NamedTuple):
+    """A row of a table, as far as anybody looks at it."""
+
+    key: str
+    version: str
+
+
+class FakeWarehouse:
+    """dropfit.warehouse.Warehouse in memory: tables and the view.
+
+    Args:
+        world: whose data bucket it loads from, and whose time it is.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.held: dict[str, list[Row]] = {}
+        self.view = ""
+        self.torn = 0
+        self._made: dict[str, dt.datetime] = {}
+        self._world = world
+
+    def load(self, table: str, columns: Any, uris: Sequence[str], cluster: Any, labels: Any) -> None:
+        rows = []
+        for uri in uris:
+            payload = self._world.data.read(uri.removeprefix(f"gs://{self._world.data.name}/"))
+            rows += [Row(*line.split("\t")) for line in payload.decode().splitlines()]
+        if self.torn:
+            self.torn -= 1
+            rows = rows[:-1]
+        self.held[table] = rows
+        self._made.setdefault(table, dt.datetime.fromtimestamp(self._world.now, dt.UTC))
+
+    def facts(self, table: str, key: Any, version: str) -> TableFacts:
+        if table not in self.held:
+            raise NotFound(f"{table} does not exist")
+        rows = self.held[table]
+        return TableFacts(len(rows), len({row.key for row in rows}), 0, sum(row.version != version for row in rows))
+
+    def point_view(self, table: str) -> None:
+        self.view = table
+
+    def shown(self) -> str:
+        return self.view
+
+    def exists(self, table: str) -> bool:
+        return table in self.held
+
+    def tables(self) -> dict[str, dt.datetime]:
+        return {table: self._made[table] for table in self.held}
+
+    def drop(self, table: str) -> None:
+        self.held.pop(table, None)
+        self._made.pop(table, None)
+
+
+class Event:
+    """A CloudEvent, as on_upload reads it."""
+
+    def __init__(self, uploaded: UploadedObject) -> None:
+        self.data = {"bucket": uploaded.bucket, "name": uploaded.name, "generation": str(uploaded.generation)}
+        self._bucket = uploaded.bucket
+
+    def get_attributes(self) -> dict[str, str]:
+        return {"type": FINALIZED, "source": source_of(self._bucket)}
+
+
+class Upload(NamedTuple):
+    """A generation somebody uploaded: what kind of file it is, and its number in the history."""
+
+    object: UploadedObject
+    kind: str
+    serial: int
+
+
+class World:
+    """All that lasts, and the processes that are at work.
+
+    Args:
+        changes: of the settings.
+    """
+
+    running: ClassVar[list[Process]] = []
+    """The processes at work, innermost last; for the stand-ins, which are module functions."""
+
+    def __init__(self, **changes: Any) -> None:
+        from watch import Watch
+
+        self.now, self.skew = START, 0.0
+        self._generation = int(START * 1e6)
+        self.landing, self.data, self.models = (self._bucket(n) for n in ("landing", "data", "models"))
+        self.buckets = (self.landing, self.data, self.models)
+        self.warehouse = FakeWarehouse(self)
+        self.settings = settings(**changes)
+        self.problem = tea()
+        self.uploads: dict[str, Upload] = {}
+        self.events: list[UploadedObject] = []
+        self.known: set[str] = set()
+        self.launched = self.jobs = self.crashes = self.tears = self.collected = 0
+        self.ordered = False
+        self.armed: dict[str, list[Interruption]] = collections.defaultdict(list)
+        self.log: list[str] = []
+        self.pinned = False
+        self.watch = Watch(self)
+        self._traveller: Any = None
+
+    def _bucket(self, name: str) -> FakeBucket:
+        made = FakeBucket(name)
+        made.clock = lambda: dt.datetime.fromtimestamp(self.now, dt.UTC)
+        made.generation = self._next_generation
+        return made
+
+    def _next_generation(self) -> int:
+        self._generation = max(self._generation + 1, int(self.now * 1e6))
+        return self._generation
+
+    @contextmanager
+    def time(self) -> Iterator[None]:
+        """While inside, every clock of this process is the world's."""
+        with time_machine.travel(self.now, tick=False) as self._traveller:
+            yield
+
+    def pass_time(self, seconds: float) -> None:
+        """Time passes for everybody."""
+        self.now += seconds
+        self.show_clock()
+
+    def show_clock(self) -> None:
+        """The machine's clock, which may be wrong: that of the process at work."""
+        self._traveller.move_to(self.now + (self.running[-1].skew if self.running else 0.0))
+
+    def changed(self, process: Process, where: str, method: str, name: str) -> None:
+        """Something was written: told to the watch."""
+        self.log.append(f"{process.name} {where}.{method} {name}")
+        self.watch.written(process, where, method, name)
+
+    @contextmanager
+    def process(self, kind: str, name: str) -> Iterator[Process]:
+        """Run something as a process with what was armed for its kind; a kill ends it, and nothing else."""
+        process = Process(self, kind, name, self.armed.pop(kind, ()))
+        self.running.append(process)
+        self.show_clock()
+        try:
+            yield process
+            process.ended = "done"
+            self.watch.ended(process)
+        except Killed:
+            process.ended = "killed"
+        except SystemExit:
+            process.ended = "terminated"
+        except DropfitError as error:
+            process.ended = f"failed: {error}"
+        except Violation:
+            raise
+        except Exception as error:
+            trace = traceback.extract_tb(error.__traceback__)[-1]
+            raise Violation(f"{name} raised {error!r} at {trace.filename}:{trace.lineno}") from error
+        finally:
+            self.running.remove(process)
+            self.show_clock()
+        self.log.append(f"{process.name} {process.ended} after {process.calls} calls")
+
+    def upload(self, name: str, kind: str) -> UploadedObject:
+        """Somebody drops a file; its event is on its way."""
+        self.pass_time(CALL_SECONDS)
+        serial = len(self.uploads)
+        stored = self.landing.put(name, f"{kind} {serial}".encode())
+        uploaded = UploadedObject("landing", name, stored.generation)
+        self.uploads[uploaded.id] = Upload(uploaded, kind, serial)
+        self.events.append(uploaded)
+        return uploaded
+
+    def deliver(self, uploaded: UploadedObject) -> bool:
+        """Eventarc calls the function; returns whether it answered 2xx."""
+        from werkzeug.exceptions import HTTPException
+
+        with self.process("function", f"function-{uploaded.name}") as process:
+            on_upload.wired = lambda: (self.settings, process.buckets, process)  # type: ignore[assignment]
+            try:
+                on_upload.on_upload(Event(uploaded))
+            except HTTPException as refused:
+                raise Unavailable(str(refused)) from refused
+        if process.ended == "done":
+            self.known.add(uploaded.id)
+        return process.ended == "done"
+
+    def sweep(self) -> None:
+        """The timer rings."""
+        live = [UploadedObject(s.bucket, s.name, s.generation).id for s in self.landing.list()]
+        with self.process("sweep", "sweep") as process:
+            sweep.sweep_with(self.settings, process.buckets, process)
+            sweep.mend_view(self.settings, process.buckets)
+        self.known.update(r for r in live if self.data.stat(f"receipts/{r}.json"))
+
+    def order(self, objects: tuple[str, ...]) -> None:
+        """A person's `dropfit train`."""
+        with self.process("person", "train") as process:
+            orders.ask(process.buckets.data, objects)
+            self.watch.asked_anew()
+            process.launch()
+
+    def decide(self, what: str, decision: Callable[[Desk], Any]) -> None:
+        """A person's decision about what is served."""
+        with self.process("person", what) as process:
+            data, models = process.buckets.data, process.buckets.models
+            decision(Desk(Registry(models), Receipts(data), process.warehouse, "somebody"))  # type: ignore[arg-type]
+
+    def replay(self, name: str) -> None:
+        """A person's `dropfit replay`."""
+        with self.process("person", "replay") as process:
+            replay.replay(process.buckets, process, name)
+
+    def release(self, number: int) -> None:
+        """A person's `dropfit quarantine release` of one of the quarantined."""
+        found = [r.id for r in Receipts(self.data).all() if r.state == "quarantined"]  # type: ignore[arg-type]
+        if found:
+            with self.process("person", "release") as process:
+                quarantine.release(process.buckets, found[number % len(found)], "somebody")
+                process.launch()
+
+    def collect(self) -> None:
+        """A person's `dropfit gc`, as cli_jobs.py does it."""
+        with self.process("person", "gc") as process:
+            collector = Collector(self.settings, process.buckets, process.warehouse)  # type: ignore[arg-type]
+            with Lease(process.buckets.data, "gc", self.settings.lease_seconds) as held:
+                for orphan in collector.find():
+                    held.check()
+                    self.collected += collector.remove(orphan)
+            sweep.sweep_with(self.settings, process.buckets, process)
+
+    def versions(self) -> list[str]:
+        """The versions that exist."""
+        return Registry(self.models).ids()  # type: ignore[arg-type]
+
+    def start_job(self) -> str:
+        """A job will run."""
+        self.launched += 1
+        return f"job {self.launched}"
+
+    def run_job(self) -> None:
+        """A job that was started runs to its end, whatever that is."""
+        if not self.launched:
+            return
+        self.launched -= 1
+        self.jobs += 1
+        with self.process("job", f"job-{self.jobs}") as process:
+            retrain.work(self.services(process), process.name)
+
+    def services(self, process: Process) -> Services:
+        """What a process's commands and steps work with."""
+        data, models = process.buckets.data, process.buckets.models
+        from stage import AllFresh
+
+        known: Any = AllFresh()
+        return Services(self.settings, self.problem, process.buckets, Receipts(data), Registry(models), known)
+
+    def settle(self) -> None:
+        """Time passes, timers ring, jobs run: until nothing waits any more.
+
+        Raises:
+            Violation: when it does not come to rest.
+        """
+        self.armed.clear()
+        for _ in range(40):
+            self.pass_time(7200)
+            self.sweep()
+            while self.launched:
+                self.run_job()
+            if not Receipts(self.data).open() and not orders.waiting(self.data):  # type: ignore[arg-type]
+                break
+        else:
+            raise Violation("the world does not come to rest: something waits for ever")
+        self.pass_time(7200)
+        self.sweep()
