@@ -50,7 +50,8 @@ def ingest(services: Services, receipt: Receipt) -> Receipt:
         accepted, looked = _take_in(services, receipt)
     except BadFile as bad:
         _quarantine_file(services.buckets.data, receipt, bad)
-        return services.receipts.advance(receipt, state="quarantined", reason=bad.reason, code=bad.code)
+        changes = {"reason": bad.reason, "code": bad.code, "accepted": None}
+        return services.receipts.advance(receipt, state="quarantined", **changes)
     except NotFound:
         newer = services.buckets.landing.stat(uploaded.name)
         state = "deleted" if newer is None else "superseded"

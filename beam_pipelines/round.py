@@ -118,7 +118,7 @@ class Round:
         self._services.known.expire()
         with self._log.step("ingest") as detail:
             for receipt in receipts:
-                if receipt.accepted is None:
+                if receipt.state == "received":
                     receipt = self._services.receipts.advance(receipt, attempts=receipt.attempts + 1)
                     receipt = intake.ingest(self._services, receipt)
                 done.append(receipt)

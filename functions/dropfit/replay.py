@@ -64,6 +64,8 @@ def again(buckets: Buckets, receipts: Receipts, name: str) -> Receipt:
     if fresh or receipt.state == "received":
         return receipt
     try:
-        return receipts.advance(receipt, state="received", accepted=None, attempts=0, reason="", code="", version="")
+        # What was accepted stays until it is read again: were the object gone by then, its older generation would
+        # come back into the window.
+        return receipts.advance(receipt, state="received", attempts=0, reason="", code="", version="")
     except Conflict as error:
         raise Conflict(f"a job is at work on {name}: wait for its outcome, then try again") from error

@@ -88,6 +88,13 @@ def test_a_version_that_waits_is_not_spoiled_by_a_training_that_comes_to_it_agai
     assert told.violation == ""
 
 
+def test_an_upload_that_is_replayed_and_gone_does_not_bring_back_its_older_generation() -> None:
+    replayed = (Op("replay", "a.csv"), Op("upload", "c.csv good"), Op("delete", "a.csv"))
+    told = play(*arrival("a.csv"), *arrival("a.csv", "weak"), *replayed)
+    assert told.violation == ""
+    assert told.moves == 2
+
+
 def test_with_hold_a_version_waits_until_a_person_approves_it() -> None:
     waits = play(*arrival("a.csv"), publish="hold")
     assert (waits.violation, waits.moves, waits.trainings) == ("", 0, 1)
