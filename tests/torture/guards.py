@@ -271,24 +271,24 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         red: guard -> the first test that missed it; empty when none did.
-        green: whether the same tests pass with every guard in its place.
+        broken: the first of the same tests that is red with every guard in its place; empty when none is.
         seconds: it took.
     """
 
     red: dict[str, str]
-    green: bool
+    broken: str
     seconds: float
 
     @property
     def ok(self) -> bool:
         """Whether every guard is missed by a test, and none without a cause."""
-        return self.green and all(self.red.values())
+        return not self.broken and all(self.red.values())
 
     @property
     def sentence(self) -> str:
         """The figure, for people."""
         missed = sum(map(bool, self.red.values()))
-        baseline = "the same tests are green with all of them on" if self.green else "THEY ARE RED WITH ALL ON TOO"
+        baseline = f"AND SO IS {self.broken} WITH ALL ON" if self.broken else "all are green with every guard on"
         lost = "".join(f"; NO TEST MISSES {name}" for name, test in self.red.items() if not test)
         return f"{missed} of {len(self.red)} guards turn a test red when off; {baseline}{lost} ({self.seconds:.0f} s)"
 
@@ -326,7 +326,7 @@ def run(workers: int = 2) -> Figure:
         red = {name: pool.submit(first_red, name, guard.tests) for name, guard in GUARDS.items()}
     return Figure(
         red={name: ended.result() for name, ended in red.items()},
-        green=not green.result(),
+        broken=green.result(),
         seconds=time.monotonic() - begun,
     )
 
