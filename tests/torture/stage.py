@@ -11,6 +11,7 @@ An uploaded file is its kind and a number. The newest file of a training decides
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import sys
 import threading
@@ -27,7 +28,7 @@ import beam_pipelines
 import dropfit.ingest
 from beam_pipelines import intake, steps
 from beam_pipelines.known import Looked
-from dropfit import documents, export, lease, libraries, version, warehouse
+from dropfit import documents, export, lease, libraries, report, version, warehouse
 from dropfit.contract import Columns
 from dropfit.duplicates import Repeats
 from dropfit.encoding import Encoding, sha256
@@ -39,6 +40,7 @@ from dropfit.quarantine import DRIFTED
 from dropfit.receipts import Receipt
 from dropfit.registry import Registry
 from dropfit.training import Trained
+from dropfit.verdict import Report
 
 GOOD = ("good", "odd")
 LIBRARIES = {"python": "3"}
@@ -78,7 +80,24 @@ def accepted_rows(services: Any, inputs: Sequence[Receipt]) -> tuple[Columns, in
     return {"leaf": names, "cup": cups, "minutes": numbers, "warmth": numbers, "pot": numbers}, 0
 
 
-def fit(services: Any, rows: Columns) -> Trained:
+class Judging(types.ModuleType):
+    """beam_pipelines.judging: what was fitted says itself whether it is good."""
+
+    @staticmethod
+    def plan(services: Any, rows: Columns, since: Any) -> Any:
+        served = since.pointer.version if since.pointer else ""
+        return types.SimpleNamespace(champion=types.SimpleNamespace(version=served))
+
+    @staticmethod
+    def judge(services: Any, manifest: Any, rows: Columns, champion: Any) -> Report:
+        services.registry.read_artifact(manifest.trial)
+        passed = manifest.metrics["log_loss"] < manifest.constant["log_loss"]
+        now = dt.datetime.now(dt.UTC)
+        said = ("good" if passed else "weak",)
+        return Report(version=manifest.version, passed=passed, reasons=said, judged_at=now, champion=champion.version)
+
+
+def fit(services: Any, rows: Columns, planned: Any) -> Trained:
     """steps.fit."""
     process = _process()
     process.world.watch.fitted(process)
@@ -88,16 +107,21 @@ def fit(services: Any, rows: Columns) -> Trained:
     if process.newest == "hollow":
         raise TrainingError("the rows teach nothing")
     good = process.newest in GOOD
+    serials, nothing = [int(serial) for serial in rows["pot"].tolist()], Encoding(vocabularies={}, pinned={})
     return Trained(
-        estimator=[int(serial) for serial in rows["pot"].tolist()],
-        encoding=Encoding(vocabularies={}, pinned={}),
+        estimator=serials,
+        encoding=nothing,
+        trial=serials,
+        trial_encoding=nothing,
         classes=(),
         width=2,
         rows=len(rows["pot"]),
         metrics={"log_loss": 0.2 if good else 0.9, "brier": 0.1},
         constant={"log_loss": 0.6, "brier": 0.2},
         holdout={"first": "1", "last": "1", "method": "newest", "rows": 100},
+        mask=np.ones(len(serials), dtype=bool),
         sample=None,
+        trial_sample=None,
     )
 
 
@@ -192,6 +216,10 @@ def staged() -> Iterator[None]:
         batch = BatchPredict("beam_pipelines.batch_predict")
         patch.setitem(sys.modules, batch.__name__, batch)
         patch.setattr(beam_pipelines, "batch_predict", batch, raising=False)
+        judging = Judging("beam_pipelines.judging")
+        patch.setitem(sys.modules, judging.__name__, judging)
+        patch.setattr(beam_pipelines, "judging", judging, raising=False)
+        patch.setattr(report, "files", lambda *given: [])
         patch.setattr(dropfit.ingest, "ingest", ingest)
         patch.setattr(intake, "accepted_rows", accepted_rows)
         patch.setattr(steps, "fit", fit)
