@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import attempts, documents, lease
 from .errors import ArtifactError, NotFound
-from .manifest import FOLDER, Completed, Shards, table_name
+from .manifest import FOLDER, Shards, table_name
 from .receipts import Receipts, accepted_name
 from .registry import PREFIX, Registry
 from .settings import Settings
 from .storage import Bucket, Buckets, Stored
+from .verdict import Completed
 
 if TYPE_CHECKING:
     from .warehouse import Warehouse

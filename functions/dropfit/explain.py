@@ -9,9 +9,10 @@ from typing import Any, Literal
 import msgspec
 
 from .errors import ArtifactError, NotFound
-from .manifest import Decision, Manifest, Pointer, Served
+from .manifest import Manifest
+from .pointer import Pointer, Served
 from .registry import Registry
-from .verdict import Report
+from .verdict import Decision, Report
 
 Standing = Literal["served", "pinned", "waiting", "was served", "rejected", "kept", "not judged", "no table"]
 

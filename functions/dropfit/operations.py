@@ -15,10 +15,11 @@ import msgspec
 
 from . import view
 from .errors import ArtifactError, Conflict, DropfitError, NotFound, Unavailable
-from .manifest import Decision, Pointer, Served, table_name
-from .pointer import Current
+from .manifest import table_name
+from .pointer import Current, Pointer, Served
 from .receipts import Receipts, State
 from .registry import Registry
+from .verdict import Decision
 
 if TYPE_CHECKING:
     from .warehouse import Warehouse

@@ -11,12 +11,66 @@ import msgspec
 
 from . import documents
 from .errors import Conflict, NotFound
-from .manifest import Pointer, Served
 from .storage import Bucket
 
 CURRENT = "current.json"
 TRAIL = 50
 """So many versions that were served are remembered in the pointer."""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A version that was served once, with all that serving it again takes.
+
+    Attributes:
+        version: its id.
+        table: its static-serving table.
+        previous: the version served before it, empty for the first.
+        manifest_sha256: what its manifest hashes to.
+        since: from when it was served last.
+        by: the person or the job that made it so.
+    """
+
+    version: str
+    table: str
+    previous: str
+    manifest_sha256: str = ""
+    since: dt.datetime | None = None
+    by: str = ""
+
+
+class Pointer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served.
+
+    Attributes:
+        version: the served version.
+        table: its static-serving table.
+        previous: where `dropfit rollback` leads: the version served before this one was first.
+        epoch: grows with every decision of a person (rollback, approve, pin), so that a training that began before it
+            cannot undo it.
+        nonce: of the write, to recognise it after a retried request.
+        promoted_at: when.
+        manifest_sha256: what the version's manifest hashes to.
+        pinned: whether trainings may not replace it.
+        by: the person or the job that swapped the pointer.
+        trail: what was served before, the newest last, each version once.
+    """
+
+    version: str
+    table: str
+    previous: str
+    epoch: int
+    nonce: str
+    promoted_at: dt.datetime
+    manifest_sha256: str = ""
+    pinned: bool = False
+    by: str = ""
+    trail: tuple[Served, ...] = ()
+
+    def as_served(self) -> Served:
+        """What it points at, as the trail keeps it."""
+        return Served(
+            self.version, self.table, self.previous, self.manifest_sha256, since=self.promoted_at, by=self.by
+        )
 
 
 class Current(msgspec.Struct, frozen=True):

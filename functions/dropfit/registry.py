@@ -23,10 +23,10 @@ from . import artifacts, documents
 from .documents import SMALL
 from .encoding import sha256
 from .errors import ArtifactError, Conflict, NotFound
-from .manifest import Artifact, Completed, Decision, Manifest
+from .manifest import Artifact, Manifest
 from .pointer import PointerFile
 from .storage import Stored
-from .verdict import Report
+from .verdict import Completed, Decision, Report
 
 LOG = logging.getLogger(__name__)
 PREFIX = artifacts.PREFIX

@@ -16,7 +16,7 @@ from . import version as versions
 from .contract import Category, Contract, Feature, Label, Problem
 from .errors import ArtifactError, BadRequest, NotFound
 from .instances import InstanceDecoder, optional
-from .manifest import Pointer
+from .pointer import Pointer
 from .registry import Registry
 from .settings import Settings
 from .swap import Live

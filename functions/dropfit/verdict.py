@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate says of a version, as it lies in storage beside it: plain data."""
+"""What is said of a version, as it lies in storage beside it: the gate's report, its table, a person's word."""
 
 from __future__ import annotations
 
@@ -107,3 +107,29 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     confusion: tuple[tuple[int, ...], ...] = ()
     classes: tuple[str, ...] = ()
     importance: tuple[Importance, ...] = ()
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """A version is complete: its table is loaded and verified, so it may be served.
+
+    Attributes:
+        version: its id.
+        table: its static-serving table.
+        rows: rows of the table, as verified.
+        verified_at: when.
+    """
+
+    version: str
+    table: str
+    rows: int
+    verified_at: dt.datetime
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person said of a version that had passed the gate: the last word counts."""
+
+    version: str
+    approved: bool
+    by: str
+    at: dt.datetime
+    reason: str = ""

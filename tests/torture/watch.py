@@ -17,8 +17,8 @@ from dropfit import lease
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, NotFound
 from dropfit.lease import Claim
-from dropfit.manifest import Manifest, Pointer
-from dropfit.pointer import CURRENT
+from dropfit.manifest import Manifest
+from dropfit.pointer import CURRENT, Pointer
 from dropfit.receipts import PREFIX, Receipt, Receipts, accepted_name
 from dropfit.registry import Registry
 

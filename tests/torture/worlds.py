@@ -22,7 +22,7 @@ from typing import Any
 from herd import Ended, Herd
 
 from dropfit import lease, settings, storage, sweep
-from dropfit.manifest import Pointer
+from dropfit.pointer import Pointer
 from dropfit.receipts import Receipt, Receipts, UploadedObject
 from dropfit.registry import Registry
 from dropfit.runs import Run, latest
