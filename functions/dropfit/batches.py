@@ -63,6 +63,10 @@ class Broken(NamedTuple):
     text: str
 
 
+Spill = Callable[[list[Broken]], None]
+"""Takes rows that cannot be split, in whatever thread reads ahead."""
+
+
 class Batch(NamedTuple):
     """Some rows of a file.
 

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import codecs
+import collections
 import csv
 import io
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -14,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from .batches import Batch, Broken, Caps, check_header, only_broken, torn
+from .batches import Batch, Broken, Caps, Spill, check_header, only_broken, torn
 from .errors import BadFile
 
 DELIMITERS = (",", ";", "\t")
+PENDING = 20_000
+"""So many rows that cannot be split wait for the next batch."""
 
 
 class Ends(Protocol):
@@ -33,21 +37,28 @@ class Ends(Protocol):
 class Numbering:
     """Rows that could not be split, and the numbers of those between them.
 
-    The reader is a block ahead of the batches that it gives, so a number may be skipped before the rows in front of
-    it have come.
+    The reader is ahead of the batches that it gives, in a thread of its own, and gives none while all rows are
+    broken; so a number may be skipped long before the rows in front of it have come.
+
+    Args:
+        spill: takes broken rows off our hands when there are many.
 
     Attributes:
         broken: the rows of a wrong width that nobody has taken yet.
         last: the last of all of them.
         short: whether that one has too few columns.
+        refusal: what the spill raised.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spill: Spill) -> None:
+        self._spill = spill
+        self._taking = threading.Lock()
         self.broken: list[Broken] = []
         self.last: Broken | None = None
         self.short = False
+        self.refusal: BadFile | None = None
         self._following = 1
-        self._skipped: list[int] = []
+        self._runs: collections.deque[list[int]] = collections.deque()  # first and last number of each run
 
     def __call__(self, row: pacsv.InvalidRow) -> str:
         """pyarrow found a row of a wrong width."""
@@ -56,25 +67,33 @@ class Numbering:
         reason = sys.intern(f"{row.actual_columns} columns instead of {row.expected_columns}")
         self.last = Broken(number, reason, row.text)
         self.short = row.actual_columns < row.expected_columns
-        self.broken.append(self.last)
-        if number == self._following:
-            self._following += 1
-        else:
-            self._skipped.append(number)
+        with self._taking:
+            if self._runs and self._runs[-1][1] == number - 1:
+                self._runs[-1][1] = number
+            else:
+                self._runs.append([number, number])
+            self.broken.append(self.last)
+            full = len(self.broken) >= PENDING
+        try:
+            if full:
+                self._spill(self.taken())
+        except BadFile as refusal:
+            self.refusal = refusal  # an exception of a callback would be lost
+            return "error"
         return "skip"
 
     def next(self, rows: int) -> np.ndarray[Any, Any]:
         """The numbers of the next so many rows that were not skipped."""
-        skipped = np.array(self._skipped, dtype=np.int64)
-        candidates = np.arange(self._following, self._following + rows + len(skipped))
-        numbers = candidates[~np.isin(candidates, skipped)][:rows]
-        if rows:
-            self._following = int(numbers[-1]) + 1
-        skipped = skipped[skipped >= self._following]
-        run = int(np.cumprod(skipped == self._following + np.arange(len(skipped))).sum())
-        self._following += run  # what was skipped right behind these rows needs no memory
-        self._skipped = skipped[run:].tolist()
-        return numbers
+        numbers = []
+        with self._taking:
+            while self._runs and self._runs[0][0] - self._following <= rows:
+                first, last = self._runs.popleft()
+                numbers.append(np.arange(self._following, first))
+                rows -= first - self._following
+                self._following = last + 1
+        numbers.append(np.arange(self._following, self._following + rows))
+        self._following += rows
+        return np.concatenate(numbers)
 
     @property
     def ends_broken(self) -> bool:
@@ -83,11 +102,14 @@ class Numbering:
 
     def taken(self) -> list[Broken]:
         """The broken rows since the last time."""
-        broken, self.broken = self.broken, []
+        with self._taking:
+            broken, self.broken = self.broken, []
         return broken
 
 
-def read(lines: io.BufferedReader, ends: Ends, head: bytes, needed: Sequence[str], caps: Caps) -> Iterator[Batch]:
+def read(
+    lines: io.BufferedReader, ends: Ends, head: bytes, needed: Sequence[str], caps: Caps, spill: Spill
+) -> Iterator[Batch]:
     """The needed columns of a CSV file.
 
     Args:
@@ -96,12 +118,13 @@ def read(lines: io.BufferedReader, ends: Ends, head: bytes, needed: Sequence[str
         head: its first block.
         needed: column names that must be there.
         caps: what the file may be.
+        spill: takes rows that cannot be split, when there are too many to wait for the next batch; in any thread.
 
     Raises:
         BadFile, pa.ArrowException: when the file as a whole cannot be used.
     """
     names, delimiter = _header(head, needed, caps)
-    numbering = Numbering()
+    numbering = Numbering(spill)
     # An unclosed quote ends in the last column, so that is read too.
     wanted = [*needed] if names[-1] in needed or names.count(names[-1]) > 1 else [*needed, names[-1]]
     ignored = [n for n in names if n not in needed]
@@ -118,6 +141,8 @@ def read(lines: io.BufferedReader, ends: Ends, head: bytes, needed: Sequence[str
                 final = record.column(wanted.index(names[-1]) if names[-1] in wanted else 0)[-1].as_py()
             numbers = numbering.next(record.num_rows)
             yield Batch(dict(zip(needed, record.columns, strict=False)), numbers, numbering.taken(), ignored)
+    except pa.ArrowException as error:
+        raise numbering.refusal or error from error
     finally:
         ends.stop()
     if numbering.broken:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, BinaryIO, TextIO
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import cells
-from .batches import ROWS, Batch
+from .batches import ROWS, Batch, Broken
 from .batches import Caps as Caps
 from .contract import Category, Columns, Number, Probability, Problem, Quantity, describe
 from .encoding import length, take
@@ -61,12 +62,20 @@ def ingest(problem: Problem, stream: BinaryIO, accepted: BinaryIO, rejected: Tex
     tally = Tally(problem)
     sheet = Sheet(rejected, problem.columns, caps.max_unpacked_bytes)
     sink = Sink(accepted)
-    for batch in map(unguarded, read(stream, needed, caps)):
+    writing = threading.Lock()
+
+    def spill(broken: list[Broken]) -> None:
+        with writing:
+            tally.count({}, broken, cells.Marks(0))
+            sheet.broken(broken)
+
+    for batch in map(unguarded, read(stream, needed, caps, spill)):
         good, marks = part(problem, batch)
         notes = notes or _notes(batch.ignored)
-        tally.count(good, batch.broken, marks)
-        sheet.broken(batch.broken)
-        sheet.rejected(batch, marks)
+        with writing:
+            tally.count(good, batch.broken, marks)
+            sheet.broken(batch.broken)
+            sheet.rejected(batch, marks)
         if length(good):
             sink.add(to_table(problem, good))
     tally.judge(caps)

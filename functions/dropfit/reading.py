@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import delimited, jsonlines, parquets
-from .batches import Batch, Caps, Meter, field_too_large, row_too_large
+from .batches import Batch, Caps, Meter, Spill, field_too_large, row_too_large
 from .errors import BadFile
 
 GZIP = b"\x1f\x8b"
@@ -85,19 +85,20 @@ class Plain(io.RawIOBase):
             return filled
 
 
-def read(stream: BinaryIO, needed: Sequence[str], caps: Caps) -> Iterator[Batch]:
+def read(stream: BinaryIO, needed: Sequence[str], caps: Caps, spill: Spill) -> Iterator[Batch]:
     """The needed columns of a CSV, gzipped CSV, JSON lines or Parquet file, batch by batch.
 
     Args:
         stream: the file, seekable.
         needed: column names that must be there.
         caps: what the file may be.
+        spill: takes rows that cannot be split, when there are too many to wait for the next batch; in any thread.
 
     Raises:
         BadFile: when the file as a whole cannot be used.
     """
     try:
-        for batch in _sniffed(stream, needed, caps):
+        for batch in _sniffed(stream, needed, caps, spill):
             _check_fields(batch, caps)
             yield batch
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -127,7 +128,7 @@ def _check_fields(batch: Batch, caps: Caps) -> None:
                 raise field_too_large(caps, name)
 
 
-def _sniffed(stream: BinaryIO, needed: Sequence[str], caps: Caps) -> Iterator[Batch]:
+def _sniffed(stream: BinaryIO, needed: Sequence[str], caps: Caps, spill: Spill) -> Iterator[Batch]:
     magic = stream.read(16)
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
@@ -138,11 +139,13 @@ def _sniffed(stream: BinaryIO, needed: Sequence[str], caps: Caps) -> Iterator[Ba
     if magic[:2] == GZIP:
         # What gzip has read of the file so far is at least what came out of it.
         packed: Any = gzip.GzipFile(fileobj=stream)
-        return _text(Plain(packed, Meter(caps, stream.tell)), needed, caps, {**STRANGERS, **PACKED})
-    return _text(Plain(stream, Meter(caps, stream.tell)), needed, caps, STRANGERS)
+        return _text(Plain(packed, Meter(caps, stream.tell)), needed, caps, spill, {**STRANGERS, **PACKED})
+    return _text(Plain(stream, Meter(caps, stream.tell)), needed, caps, spill, STRANGERS)
 
 
-def _text(plain: Plain, needed: Sequence[str], caps: Caps, strangers: dict[bytes, str]) -> Iterator[Batch]:
+def _text(
+    plain: Plain, needed: Sequence[str], caps: Caps, spill: Spill, strangers: dict[bytes, str]
+) -> Iterator[Batch]:
     lines: Any = io.BufferedReader(plain, caps.block)
     head = lines.peek(caps.block)
     if not head:
@@ -156,7 +159,7 @@ def _text(plain: Plain, needed: Sequence[str], caps: Caps, strangers: dict[bytes
         raise BadFile("it is a JSON array; write JSON lines, one object a line", "json-array")
     if first == b"{":
         return jsonlines.read(lines, plain, needed, caps)
-    return delimited.read(lines, plain, head, needed, caps)
+    return delimited.read(lines, plain, head, needed, caps, spill)
 
 
 def _check_encoding(head: bytes) -> None:

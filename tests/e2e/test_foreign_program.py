@@ -50,7 +50,7 @@ def test_any_program_works_after_sourcing_the_env_file(
     program.write_text(PROGRAM)
     script = (
         f"set -a; . {shlex.quote(str(cloud.home.env))}; set +a; "
-        f"{shlex.quote(sys.executable)} -P {shlex.quote(str(program))} {shlex.quote(str(months[2]))}"
+        f"{shlex.quote(sys.executable)} -P {shlex.quote(str(program))} {shlex.quote(str(months[3]))}"
     )
     bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     command = ["/bin/sh", "-c", script]

@@ -30,6 +30,7 @@ def quiet(cloud: LocalCloud, cloud_environment: dict[str, str]) -> LocalCloud:
     return cloud
 
 
+@pytest.mark.verify
 def test_a_run_that_dies_at_any_call_leaves_an_old_or_a_new_world_and_loses_nothing(
     quiet: LocalCloud, herd: Herd
 ) -> None:

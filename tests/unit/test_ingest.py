@@ -545,3 +545,17 @@ def verdict(payload: bytes, problem: Problem | None = None, **caps: Any) -> str:
     except BadFile as bad:
         return bad.code
     return ""
+
+
+def test_a_hundred_thousand_rows_that_cannot_be_split_are_all_kept_with_their_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dropfit.delimited.PENDING", 1000)
+    problem, good = tea(), csv_of(tea(), pots(50)).decode().splitlines()
+    lines = [good[0], *good[1:26], *["x"] * 100_000, *good[26:], *["y"] * 5]
+    sheet, accepted = io.StringIO(), io.BytesIO()
+    found = ingest(problem, io.BytesIO("\n".join(lines).encode() + b"\n"), accepted, sheet, Caps(max_bad_share=1.0))
+    assert (found.rows, found.rejected) == (50, 100_005)
+    told = list(csv.DictReader(io.StringIO(sheet.getvalue().removeprefix("\ufeff"))))
+    numbers = sorted(int(row["dropfit_row"]) for row in told)
+    assert numbers == [*range(26, 100_026), *range(100_051, 100_056)]

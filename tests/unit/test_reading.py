@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropfit import batches, pages, parquets, reading
-from dropfit.batches import Caps
+from dropfit.batches import Broken, Caps
 from dropfit.errors import BadFile
 
 NEEDED = ("id", "note")
@@ -25,11 +25,15 @@ HEADER = b"id,note\n"
 SMALL = Caps(max_field_bytes=64)
 
 
+def unexpected(rows: list[Broken]) -> None:
+    raise AssertionError(f"{len(rows)} broken rows could have waited for their batch")
+
+
 def rows_of(payload: bytes, caps: Caps = SMALL) -> tuple[dict[int, tuple[Any, ...]], dict[int, str]]:
     """Row number -> cells of the readable rows, and row number -> reason of the others."""
     good: dict[int, tuple[Any, ...]] = {}
     broken: dict[int, str] = {}
-    for batch in reading.read(io.BytesIO(payload), NEEDED, caps):
+    for batch in reading.read(io.BytesIO(payload), NEEDED, caps, unexpected):
         cells = zip(*(batch.columns[n].to_pylist() for n in NEEDED), strict=True)
         for number, row in zip(batch.rows.tolist(), cells, strict=True):
             assert number not in good, "a row number was given twice"
@@ -107,7 +111,7 @@ def test_a_file_of_wrong_rows_alone_gives_each_of_them_with_its_reason() -> None
 
 
 def test_a_row_of_a_wrong_width_is_kept_as_it_stood() -> None:
-    (batch,) = reading.read(io.BytesIO(HEADER + b"1,fine\n7,too,many\n"), NEEDED, SMALL)
+    (batch,) = reading.read(io.BytesIO(HEADER + b"1,fine\n7,too,many\n"), NEEDED, SMALL, unexpected)
     assert [r.text for r in batch.broken] == ["7,too,many"]
 
 
@@ -125,7 +129,7 @@ def test_exports_of_spreadsheets_are_read_whatever_their_dialect(
 
 
 def test_columns_may_stand_in_any_order_and_those_nobody_asked_for_are_named() -> None:
-    (batch,) = reading.read(io.BytesIO(b"extra,note,id\nx,hello,1\n"), NEEDED, SMALL)
+    (batch,) = reading.read(io.BytesIO(b"extra,note,id\nx,hello,1\n"), NEEDED, SMALL, unexpected)
     assert {name: column.to_pylist() for name, column in batch.columns.items()} == {"id": ["1"], "note": ["hello"]}
     assert batch.ignored == ["extra"]
 
@@ -366,7 +370,7 @@ def test_texts_that_decode_to_much_come_in_pieces_and_none_is_lost(monkeypatch: 
     monkeypatch.setattr(parquets, "DECODED", 1000)
     notes = [f"note {n % 7}" for n in range(500)]
     payload = parquet(id=list(range(500)), note=pa.array(notes).dictionary_encode())
-    assert max(len(batch.rows) for batch in reading.read(io.BytesIO(payload), NEEDED, SMALL)) < 100
+    assert max(len(batch.rows) for batch in reading.read(io.BytesIO(payload), NEEDED, SMALL, unexpected)) < 100
     assert [note for _, note in rows_of(payload)[0].values()] == notes
 
 
@@ -396,7 +400,7 @@ def test_a_page_over_the_cap_is_refused_before_it_is_unpacked(monkeypatch: pytes
 def test_large_pages_are_read_in_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquets, "WINDOW", 100_000)
     payload = parquet(id=list(range(20_000)), note=[f"{n:064}" for n in range(20_000)])
-    sizes = [len(batch.rows) for batch in reading.read(io.BytesIO(payload), NEEDED, SMALL)]
+    sizes = [len(batch.rows) for batch in reading.read(io.BytesIO(payload), NEEDED, SMALL, unexpected)]
     assert (sum(sizes), max(sizes)) == (20_000, parquets.FEWEST)
 
 
