@@ -12,7 +12,7 @@ from beam_pipelines.intake import Services
 from dropfit import attempts, orders
 from dropfit.attempts import Attempts
 from dropfit.encoding import length
-from dropfit.errors import Conflict, DropfitError, LeaseLost, TrainingError, Unavailable
+from dropfit.errors import Conflict, DropfitError, LeaseLost, TrainingError, Unavailable, disk
 from dropfit.lease import Lease
 from dropfit.orders import TrainRequest
 from dropfit.receipts import Receipt, State
@@ -50,7 +50,8 @@ class Round:
         requests = self._requests()
         receipts = self._begin(requests)
         try:
-            self._work(receipts, requests)
+            with disk():
+                self._work(receipts, requests)
         except LeaseLost as lost:
             self._log.finish("interrupted", str(lost))
             raise

@@ -56,7 +56,7 @@ class Numbering:
         self.broken: list[Broken] = []
         self.last: Broken | None = None
         self.short = False
-        self.refusal: BadFile | None = None
+        self.refusal: BadFile | OSError | None = None
         self._following = 1
         self._runs: collections.deque[list[int]] = collections.deque()  # first and last number of each run
 
@@ -77,7 +77,7 @@ class Numbering:
         try:
             if full:
                 self._spill(self.taken())
-        except BadFile as refusal:
+        except (BadFile, OSError) as refusal:
             self.refusal = refusal  # an exception of a callback would be lost
             return "error"
         return "skip"

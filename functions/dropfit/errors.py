@@ -21,7 +21,9 @@ Google's exceptions become these at the edge (storage.py, warehouse.py, rest.py)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 
 class DropfitError(Exception):
@@ -106,6 +108,17 @@ class Refused(DropfitError):
 
 class LocalCloudError(DropfitError):
     """The local cloud could not start, or is not running."""
+
+
+@contextmanager
+def disk() -> Iterator[None]:
+    """A full disk is a fault that passes, not the upload's: as Unavailable."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Unavailable(f"this machine's disk is full ({error}); it is tried again once there is room") from error
 
 
 def of_google(what: str, error: Exception) -> DropfitError:

@@ -106,8 +106,8 @@ def read(stream: BinaryIO, needed: Sequence[str], caps: Caps, spill: Spill) -> I
     except pa.ArrowException as error:
         raise _of_arrow(str(error), caps) from error
     except OSError as error:
-        # pyarrow tells of damaged pages by a plain OSError; its children are faults of the network.
-        if type(error) is not OSError:
+        # pyarrow tells of damaged pages by a plain OSError; others are faults of the network or of our own disk.
+        if type(error) is not OSError or error.errno is not None:
             raise
         raise _of_arrow(str(error), caps) from error
 

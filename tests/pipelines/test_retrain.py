@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from penguins import FEATURES
 from beam_pipelines import intake, retrain, steps
 from dropfit import lease, orders, runs
 from dropfit.contract import Number
-from dropfit.errors import LeaseLost
+from dropfit.errors import LeaseLost, Unavailable
 from dropfit.receipts import Receipts
 from dropfit.warehouse import Warehouse
 
@@ -439,5 +440,27 @@ def test_a_problem_that_cannot_be_loaded_fails_what_waits_with_the_reason(
     assert "no.such" in outcome.reason
     assert not orders.waiting(there.buckets.data)
     orders.ask(there.buckets.data, ())
+    there.work()
+    assert there.outcome(receipt).state == "promoted"
+
+
+def test_a_full_disk_costs_the_upload_nothing_and_is_tried_again(
+    house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = house()
+    receipt = there.upload("a.csv", penguins[0])
+
+    class FullDisk(io.BytesIO):
+        def write(self, payload: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            intake.tempfile, "TemporaryFile", lambda *given, **named: FullDisk() if not given else io.StringIO()
+        )
+        for _ in range(there.settings.max_attempts + 1):
+            with pytest.raises(Unavailable, match="disk is full"):
+                there.work()
+    assert (there.outcome(receipt).state, there.outcome(receipt).attempts) == ("received", 0)
     there.work()
     assert there.outcome(receipt).state == "promoted"
