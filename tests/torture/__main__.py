@@ -66,6 +66,8 @@ def main(arguments: list[str]) -> int:
                 console.print_exception()
                 figure = Figure(name, f"broke: {type(error).__name__}: {error}", False, asked.seed, {})
             figures.append((figure, time.monotonic() - begun))
+            # At once: the table comes at the end, and where nobody looks there is no bar.
+            console.print(f"{name}: {figure.sentence} (seed {figure.seed})", markup=False, soft_wrap=True)
             for failure in figure.failures:
                 console.print(f"[red]{name}[/]: {failure}", markup=True, highlight=False, soft_wrap=True)
     console.print(table(figures))
