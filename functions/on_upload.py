@@ -32,7 +32,7 @@ def launch_one(buckets: Buckets, start: Launcher) -> None:
     """Launch the job; when that fails, the event that comes again must find nothing in its way."""
     try:
         start.launch()
-    except Unavailable:
+    except (Unavailable, Refused):
         summons.give_back(buckets.data)
         raise
 
