@@ -121,8 +121,10 @@ def look(problem: Problem, accepted: BinaryIO | Any, with_profile: bool = True) 
         accepted: their Parquet file, seekable.
         with_profile: whether it is wanted.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    pa.default_memory_pool().release_unused()  # what reading the file has freed
     file = pq.ParquetFile(accepted)
     total = file.metadata.num_rows
     chance = np.random.default_rng(problem.seed)

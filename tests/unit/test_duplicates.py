@@ -126,3 +126,15 @@ def test_two_that_name_each_other_are_not_both_left_out() -> None:
     one, two = receipt(1), receipt(2)
     one, two = receipt(1, repeats={two.id: 1}), receipt(2, repeats={one.id: 1})
     assert in_use([one, two], "p") == ([one], [two])
+
+
+@given(st.lists(st.integers(0, 5)), st.lists(st.integers(0, 5)))
+def test_two_runs_become_one_sorted_run_with_the_older_first_among_equals(old: list[int], new: list[int]) -> None:
+    def run(identities: list[int], owner: int) -> Any:
+        ids = np.sort(np.array(identities, dtype=np.uint64))
+        return duplicates._Run(ids, np.arange(len(ids), dtype=np.uint32), np.full(len(ids), owner, dtype=np.int32))
+
+    merged = duplicates._merged(run(old, 0), run(new, 1))
+    assert list(zip(merged.identities.tolist(), merged.owners.tolist(), strict=True)) == sorted(
+        [*((identity, 0) for identity in old), *((identity, 1) for identity in new)]
+    )
