@@ -151,7 +151,9 @@ def _rival(
     problem, manifest, known = services.problem, champion.manifest, champion.seen
     if not champion.version:
         return Rival(), held
-    if manifest is None or known is None:
+    if manifest is None:
+        return Rival(champion.version, "unreadable", champion.other), held
+    if known is None:
         return Rival(champion.version, "other", champion.other), held
     where = holdout.blocks(problem, rows)
     represented, scored = holdout.opponent(problem, where, held, known)
@@ -167,7 +169,7 @@ def _rival(
         raw = None if scorer is None else _raw(scorer, classes, take(rows, scored))
     except ArtifactError as broken:
         LOG.error("the served version %s cannot be compared: %s", champion.version, broken)
-        return Rival(champion.version, "other", f"it cannot be read: {broken}"), held
+        return Rival(champion.version, "unreadable", f"it cannot be read: {broken}"), held
     return Rival(champion.version, represented, why, raw), scored
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dropfit.contract import Columns
     from dropfit.manifest import Manifest
     from dropfit.pointer import Current
+    from dropfit.verdict import Report
 
 LOG = logging.getLogger(__name__)
 MOVED = "the pointer was moved while this version was in training; it was left where it is"
@@ -132,6 +133,8 @@ class Round:
     def _train(self, taken: list[Receipt], requests: list[TrainRequest]) -> None:
         services, log = self._services, self._log
         since = services.registry.current()
+        if since.pointer is not None:
+            services.registry.remember()
         steps.repair_view(services)  # an earlier job may have been killed between its promotion and the view
         inputs, left_out, idle = intake.window(services, requests[0].objects if requests else ())
         self._settle_unused(taken, inputs, left_out, idle)
@@ -187,15 +190,20 @@ class Round:
         with log.step("table") as detail:
             table, detail["rows"] = steps.fill_table(services, manifest, rows)
             detail["table"] = table
-        if waits := self._waits(since):
+        if waits := self._waits(since, report):
             return "held", f"{waits}; {'; '.join(report.reasons)}"
         with log.step("promote") as detail:
             detail["previous"] = since.pointer.version if since.pointer else ""
             reason = self._promote(version, table, since)
         return ("kept", reason) if reason else ("promoted", "; ".join(report.reasons))
 
-    def _waits(self, since: Current) -> str:
+    def _waits(self, since: Current, report: Report) -> str:
         """Why a version that has passed is not promoted at once, empty when it is."""
+        decide = "`dropfit rollback VERSION` serves an older one, `dropfit approve` this one"
+        if since.pointer is None and self._services.registry.was_lost():
+            return f"the pointer is gone, so nothing was compared with what was served: {decide}"
+        if report.represented == "unreadable":
+            return f"{report.champion} is served and cannot be read, so nothing was compared with it: {decide}"
         if since.pointer is not None and since.pointer.pinned:
             return f"{since.pointer.version} is pinned by {since.pointer.by}: `dropfit unpin`, then `dropfit approve`"
         if self._services.settings.publish == "hold":

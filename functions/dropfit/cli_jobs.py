@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import deployment
 from .terminal import AsJson, Wait, err, follower, out, person, print_json, tell_until_done
 from .text import plain
+
+if TYPE_CHECKING:
+    from .storage import Buckets
 
 
 def runs(as_json: AsJson = False, most: Annotated[int, typer.Option("--most", "-n", min=1)] = 20) -> None:
@@ -45,7 +48,7 @@ def replay(
     if done.launched:
         out.print(f"job launched: {plain(done.launched)}")
     else:
-        out.print("a job is at work; it will take in what waits" if done.waiting else "nothing waits")
+        out.print(_at_work(buckets) if done.waiting else "nothing waits")
     repaired = sweep.mend_view(settings, buckets)
     if repaired:
         out.print(f"the view shows {plain(repaired)} again")
@@ -90,6 +93,18 @@ def gc(
     from . import display_versions as display
 
     out.print(display.orphans(shown, dry_run))
+
+
+def _at_work(buckets: Buckets) -> str:
+    """Who holds the lease, and when it ends if that job is dead."""
+    from . import lease
+
+    ends = lease.ends(buckets.data)
+    if ends is None:
+        return "a job has just ended; it has taken in what waited, or `dropfit replay` again"
+    holder, at = ends
+    dead = f"were it dead, another starts after {at.astimezone():%H:%M:%S}"
+    return f"{plain(holder)} is at work and takes in what waits; {dead}"
 
 
 VERBS = (runs, replay, gc)

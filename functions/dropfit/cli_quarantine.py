@@ -90,9 +90,9 @@ def release(
         out.print(f"{name} is {receipt.state}: {plain(receipt.reason)}. Upload what you mean again.")
         raise typer.Exit(1)
     overridden = ", ".join(sorted(receipt.overridden))
-    if overridden:
+    if overridden and code in quarantine.JUDGEMENTS:
         out.print(f"released {name}; overridden: {overridden}")
-    if code not in quarantine.JUDGEMENTS:
+    if code not in {*quarantine.JUDGEMENTS, quarantine.WITHDRAWN}:
         out.print(f"{plain(code)} is a fault of form, which cannot be overridden: {name} is only read once more")
     if lease.read(buckets.data)[0] is None:
         out.print(f"job launched: {plain(launcher(settings).launch())}")
@@ -100,6 +100,23 @@ def release(
         out.print("a job is at work; it will take it in")
     if wait:
         tell_until_done(following.uploads([receipt.id]))
+
+
+@app.command()
+def put(
+    name: Annotated[str, typer.Argument(metavar="OBJECT", help="The object's name in the landing bucket.")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="For those who ask why.")] = "",
+) -> None:
+    """Take an upload that was accepted out of every training from now on, such as one released by mistake.
+
+    Deleting the object does not: what was accepted stays in use. `release` brings it back. `dropfit train` then
+    trains without it at once, and `dropfit rollback` serves what was served before it.
+    """
+    from . import quarantine
+
+    for receipt in quarantine.put(deployment.connect()[1], name, person(), reason):
+        out.print(f"taken out: {plain(receipt.object.name)}, generation {receipt.object.generation}")
+    out.print("`dropfit train` trains without it now")
 
 
 def _listed(found: Sequence[Mapping[str, Any]]) -> Any:

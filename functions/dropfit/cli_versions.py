@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import deployment
-from .errors import NotFound
+from .errors import BadRequest, NotFound
 from .terminal import AsJson, err, out, person, print_json
 from .text import plain
 
@@ -50,7 +50,10 @@ def show(
     registry = _registry()
     told = _story(registry, version)
     if save is not None:
-        files = registry.save_files(told.manifest.version, PLOTS, save)
+        try:
+            files = registry.save_files(told.manifest.version, PLOTS, save)
+        except OSError as error:
+            raise BadRequest(f"--save {save}: {error.strerror or error}") from error
         out.print(f"saved {', '.join(plain(str(f)) for f in files) or 'nothing: there is no report yet'}")
     elif as_json:
         from . import explain

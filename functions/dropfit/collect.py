@@ -124,6 +124,8 @@ class Collector:
     def _needed(self) -> set[str]:
         """The versions that are served, may be served again, or are being made."""
         pointer = self._registry.current().pointer
+        if pointer is None and self._registry.was_lost():
+            raise ArtifactError("the pointer is gone, and with it what was served: `dropfit rollback VERSION` first")
         served = [pointer.as_served(), *pointer.trail[-self._settings.keep_versions :]] if pointer else []
         waiting = {receipt.version for receipt in self._receipts.held()}
         return {s.version for s in served} | waiting | attempts.versions(self._data)

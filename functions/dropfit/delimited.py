@@ -147,6 +147,7 @@ def read(
         ends.stop()
     if numbering.broken:
         yield only_broken(numbering.taken(), needed, ignored)
+    numbering.next(0)  # passes over what was skipped behind the last row
     if caps.judges("truncated"):
         _check_end(ends, numbering, final)
 

@@ -76,10 +76,11 @@ def _served(settings: Settings, registry: Registry) -> tuple[dict[str, Any] | No
 
     try:
         served = overview.served(registry)
+        lost = "the pointer is gone" if served is None and registry.was_lost() else ""
     except (ArtifactError, NotFound) as error:  # the rest of the status is wanted all the more
-        return None, str(error)
+        served, lost = None, str(error)
     if served is None:
-        return None, ""
+        return None, f"{lost}: {_from_memory(settings)}" if lost else ""
     try:
         version, trouble = client.serving(settings)
     except DropfitError as error:
@@ -89,3 +90,15 @@ def _served(settings: Settings, registry: Registry) -> tuple[dict[str, Any] | No
     if trouble:
         trouble = f"the predict function serves {version or 'nothing'}: {trouble}"
     return served, trouble
+
+
+def _from_memory(settings: Settings) -> str:
+    """What predict goes on serving without a pointer, and the way back."""
+    from . import client
+
+    try:
+        version, _ = client.serving(settings)
+    except DropfitError as error:
+        return f"{error}. `dropfit versions`, then `dropfit rollback VERSION`"
+    answers = f"predict answers with {version} from memory" if version else "predict has no version"
+    return f"{answers}. `dropfit rollback {version or 'VERSION'}` writes a new pointer"

@@ -112,7 +112,8 @@ def status(found: Mapping[str, Any]) -> Group:
         parts.append("The local cloud is not running: `dropfit up` starts it; all it stored is still there.")
     if not found["running"]:
         return Group(*parts)
-    parts.append(served(found["served"]))
+    if found["served"] or not found["trouble"]:
+        parts.append(served(found["served"]))
     if found["trouble"]:
         parts.append(f" [red]But:[/] {plain(found['trouble'])}")
     parts += [f" [magenta]Waiting:[/] {v}: `dropfit show`, then `approve` or `reject`." for v in found["waiting"]]

@@ -25,7 +25,7 @@ class Rival(msgspec.Struct, frozen=True):
     """
 
     version: str = ""
-    represented: Literal["first", "final", "trial", "none", "other"] = "first"
+    represented: Literal["first", "final", "trial", "none", "other", "unreadable"] = "first"
     why: str = "nothing is served yet, so the constant alone decides"
     raw: Any = None
 
@@ -74,7 +74,7 @@ def judge(problem: Problem, contest: Contest) -> Report:
     verdicts = [
         _against_constant(metric, scores, contest.holdout),
         _against_champion(metric, scores, rival, apart, gate.tolerance),
-        _slice_by_slice(metric, cut, rival, gate.slice_tolerance),
+        _slice_by_slice(metric, cut, rival, gate.slice_tolerance, _too_small(problem, contest)),
     ]
     return Report(
         version=contest.version,
@@ -119,7 +119,7 @@ def _against_champion(
 ) -> tuple[bool, str]:
     if rival.represented == "first":
         return True, ""
-    if rival.represented == "other":
+    if rival.represented in ("other", "unreadable"):
         return True, f"not compared with {rival.version}, because {rival.why}: the constant alone decides"
     if rival.represented == "none" or apart is None:
         return False, f"not compared with {rival.version}, which stays: {rival.why}"
@@ -135,13 +135,23 @@ def _against_champion(
     )
 
 
-def _slice_by_slice(metric: str, cut: tuple[Slice, ...], rival: Rival, tolerance: float) -> tuple[bool, str]:
+def _too_small(problem: Problem, contest: Contest) -> str:
+    """What the slices do not judge, in words."""
+    all_of_them = groups(problem, problem.gate.slices, contest.columns, 1)
+    small = [f"{name} {word}" for name, word, mask in all_of_them if mask.sum() < problem.gate.slice_rows]
+    shown = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+    return f"; too few rows to judge {shown} (under {problem.gate.slice_rows})" if small else ""
+
+
+def _slice_by_slice(
+    metric: str, cut: tuple[Slice, ...], rival: Rival, tolerance: float, too_small: str
+) -> tuple[bool, str]:
     judged = [s for s in cut if s.difference is not None]
     worse = [s for s in judged if s.worse]
     if not judged:
         return True, ""
     if not worse:
-        return True, f"none of {len(judged)} slices is worse by more than {tolerance:.1%}, beyond chance"
+        return True, f"none of {len(judged)} slices is worse by more than {tolerance:.1%}, beyond chance{too_small}"
     named = "; ".join(_worse(metric, s) for s in worse)
     return False, f"worse than {rival.version} where {named}"
 

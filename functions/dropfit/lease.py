@@ -132,6 +132,14 @@ def is_held(bucket: Bucket) -> bool:
     return held is not None and stored is not None and not _expired(held, stored, server_time(bucket))
 
 
+def ends(bucket: Bucket) -> tuple[str, dt.datetime] | None:
+    """Who holds the lease, and when it expires unless it is renewed."""
+    held, stored = _look(bucket)
+    if held is None or stored is None:
+        return None
+    return held.holder, stored.updated + dt.timedelta(seconds=held.seconds)
+
+
 def server_time(bucket: Bucket) -> dt.datetime:
     """The time by storage's clock: that of a write made now."""
     return bucket.put(CLOCK, b"").updated

@@ -113,12 +113,15 @@ class Desk:
 
         Raises:
             NotFound: when there is no such version.
-            Conflict: when it is served.
+            Conflict: when it is served, or does not wait.
         """
         self._registry.manifest(version)
         pointer = self._registry.current().pointer
         if pointer is not None and pointer.version == version:
             raise Conflict(f"{version} is served: `dropfit rollback` takes it back")
+        report = self._registry.report(version) if self._registry.is_complete(version) else None
+        if report is None or not report.passed:
+            raise Conflict(f"{version} does not wait for anybody: `dropfit why {version}`")
         self._say(version, approved=False, reason=reason)
         self._settle(version, "kept", f"rejected by {self._by}{': ' if reason else ''}{reason}")
 

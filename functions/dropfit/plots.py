@@ -89,7 +89,7 @@ def residuals(report: Report) -> bytes:
         )
         axes.plot(place, p50, "o", zorder=3, color="white", markeredgecolor=BLUE, label="median" if first else None)
     axes.axhline(0, linestyle="--", color=GREY, zorder=0)
-    axes.set_xticks(range(len(report.calibration)), [f"{b.predicted:.3g}" for b in report.calibration])
+    axes.set_xticks(range(len(report.calibration)), [_brief(b.predicted) for b in report.calibration])
     axes.set_xlabel("mean prediction of a tenth of the rows, in the target's unit")
     axes.set_ylabel("residual: predicted minus observed")
     axes.grid(axis="y", color="#E5E5E5")
@@ -108,10 +108,15 @@ def importance(report: Report) -> bytes:
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.invert_yaxis()
     metric = NAMES.get(report.metric, report.metric)
-    axes.set_xlabel(f"increase of the {metric} when the feature is shuffled; the whisker is the standard deviation")
+    axes.set_xlabel(f"increase of the {metric} when the feature is shuffled (whisker: std. deviation)", fontsize=9)
     axes.grid(axis="x", color="#E5E5E5")
     _title(axes, "Importance of the features, by permutation", _when(report))
     return _png(figure)
+
+
+def _brief(value: float) -> str:
+    """A number that fits under a tick."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _canvas(height: float) -> tuple[Figure, Axes]:

@@ -14,6 +14,8 @@ from .errors import Conflict, NotFound
 from .storage import Bucket
 
 CURRENT = "current.json"
+EVER = "served-once.json"
+"""Says that there was a pointer: where it is missing later, it was lost, and the next version is not the first."""
 TRAIL = 50
 """So many versions that were served are remembered in the pointer."""
 
@@ -145,6 +147,7 @@ class PointerFile:
     def _swap(self, since: Current, target: Served, epoch: int, by: str, pinned: bool) -> Pointer:
         before = since.pointer
         trail = (*before.trail, before.as_served()) if before else ()
+        stays = before is not None and before.version == target.version  # a pin leaves it served since it was
         newest = {served.version: served for served in trail if served.version != target.version}
         pointer = Pointer(
             version=target.version,
@@ -152,11 +155,24 @@ class PointerFile:
             previous=target.previous,
             epoch=epoch,
             nonce=secrets.token_hex(8),
-            promoted_at=dt.datetime.now(dt.UTC),
+            promoted_at=before.promoted_at if before and stays else dt.datetime.now(dt.UTC),
             manifest_sha256=target.manifest_sha256,
             pinned=pinned,
             by=by,
             trail=tuple(newest.values())[-TRAIL:],
         )
         self._bucket.replace(CURRENT, documents.encode(pointer), since.generation)
+        if not since.generation:
+            self.remember()
         return pointer
+
+    def remember(self) -> None:
+        """Note that there is a pointer; done again by every job, since the first promotion may die before it."""
+        try:
+            self._bucket.create(EVER, b"{}")
+        except Conflict:
+            return
+
+    def was_lost(self) -> bool:
+        """Whether there is no pointer although there was one."""
+        return self.generation() == 0 and self._bucket.stat(EVER) is not None

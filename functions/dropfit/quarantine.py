@@ -22,6 +22,8 @@ from .storage import Bucket, Buckets
 DRIFTED = "drifted"
 JUDGEMENTS = frozenset({DRIFTED, "truncated", "too-many-bad-rows", "empty-column", "constant-target"})
 """Codes that judge a readable file as a whole: a person may override them. All others are faults of form."""
+WITHDRAWN = "withdrawn"
+"""Code of an upload that a person took out of every training."""
 SHORT = 12
 """Characters of an id that people are shown."""
 SHORTEST = 4
@@ -133,6 +135,8 @@ def _next(receipt: Receipt, has_rows: bool) -> str:
         aside = "; the bad rows stay aside" if has_rows else ""
         release_it = f"`dropfit quarantine release {short}`"
         return f"correct the file and upload it again; if it is what you mean, {release_it}{aside}"
+    if receipt.code == WITHDRAWN:
+        return f"`dropfit quarantine release {short}` takes it in again"
     return (
         "correct the file and upload it again. A fault of form cannot be overridden; after a change of problem.py or "
         f"of a setting, `dropfit quarantine release {short}` has it read once more"
@@ -204,3 +208,30 @@ def release(buckets: Buckets, receipt_id: str, by: str, as_is: bool = False) -> 
     codes = JUDGEMENTS if as_is else JUDGEMENTS & {receipt.code}
     override = Override(codes=tuple(sorted(codes | receipt.overridden)), by=by, at=dt.datetime.now(dt.UTC))
     return receipts.advance(receipt, state="received", attempts=0, code="", reason="", override=override)
+
+
+def put(buckets: Buckets, name: str, by: str, reason: str = "") -> list[Receipt]:
+    """A person takes an upload that was accepted out of every training from now on; a release brings it back.
+
+    Every accepted generation of the object is taken out, since the newest accepted one counts. The object itself is
+    not touched; versions that were trained on it stay what they are.
+
+    Args:
+        buckets: the deployment's.
+        name: the object.
+        by: who.
+        reason: for those who ask why.
+
+    Raises:
+        NotFound: when nothing of that name was accepted.
+        Conflict: when a job is writing the receipt at this moment.
+    """
+    receipts = Receipts(buckets.data)
+    used = [r for r in receipts.all() if r.object.name == name and r.accepted is not None]
+    if not used:
+        raise NotFound(f"no upload {name} is in use: `dropfit status` lists them")
+    said = f"taken out by {by}{': ' if reason else ''}{reason}"
+    return [
+        receipts.advance(r, state="quarantined", code=WITHDRAWN, reason=said, accepted=None, override=None)
+        for r in used
+    ]

@@ -155,6 +155,10 @@ class Registry(PointerFile):
         """Say that a version's table is about to change or go: it may not be served until it is complete again."""
         self._bucket.delete(f"{PREFIX}{version}/table.json")
 
+    def is_complete(self, version: str) -> bool:
+        """Whether a version's table is verified."""
+        return self._bucket.stat(f"{PREFIX}{version}/table.json") is not None
+
     def decide(self, decision: Decision) -> None:
         """Keep what a person said of a version."""
         name = f"{PREFIX}{decision.version}/decision.json"

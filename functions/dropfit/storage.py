@@ -21,7 +21,7 @@ from google.cloud import storage  # type: ignore[attr-defined]  # it ships no ty
 from google.cloud.storage.exceptions import DataCorruption  # type: ignore[import-untyped]
 from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
-from .errors import Conflict, NotFound, of_google
+from .errors import ArtifactError, Conflict, NotFound, of_google
 from .settings import Settings
 
 TIMEOUT = (5.0, 30.0)
@@ -234,6 +234,7 @@ def _ours(bucket: str, name: str) -> Iterator[None]:
         auth_errors.GoogleAuthError,
         requests.RequestException,
         ConnectionError,
-        DataCorruption,
     ) as error:
         raise of_google(where, error) from error
+    except DataCorruption as error:
+        raise ArtifactError(f"{where} is damaged: its bytes are not those of its checksum") from error

@@ -95,7 +95,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     judged_at: dt.datetime
     champion: str = ""
-    represented: Literal["first", "final", "trial", "none", "other"] = "first"
+    represented: Literal["first", "final", "trial", "none", "other", "unreadable"] = "first"
     why: str = ""
     metric: str = ""
     tolerance: float = 0.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from beam_pipelines import steps
-from dropfit import sweep
+from beam_pipelines import intake, steps
+from dropfit import orders, quarantine, sweep
 from dropfit.operations import Desk
 from dropfit.warehouse import Warehouse
 
@@ -143,3 +143,48 @@ def test_a_view_left_behind_is_mended_by_the_sweep(house: Make, penguins: list[P
     assert sweep.mend_view(there.settings, there.buckets) == there.registry.completed(second).table
     assert shown(there) == {second}
     assert sweep.mend_view(there.settings, there.buckets) == ""
+
+
+def test_after_the_pointer_was_lost_no_training_promotes_until_a_person_says_what_to_serve(
+    house: Make, penguins: list[Path]
+) -> None:
+    there = house()
+    _, second = twice(there, penguins)
+    there.buckets.models.delete("current.json")
+    receipt = there.upload("c.csv", penguins[2])
+    there.work()
+    outcome = there.outcome(receipt)
+    assert (outcome.state, there.registry.current().pointer) == ("held", None)
+    assert "the pointer is gone" in outcome.reason
+    desk(there).rollback(second)
+    assert (served(there), shown(there)) == (second, {second})
+    desk(there).approve(outcome.version, anyway=True)
+    assert served(there) == outcome.version
+
+
+def test_a_served_version_that_cannot_be_read_is_not_replaced_without_a_person(
+    house: Make, penguins: list[Path]
+) -> None:
+    there = house()
+    there.upload("a.csv", penguins[0])
+    there.work()
+    first = served(there)
+    there.buckets.models.put(f"versions/{first}/manifest.json", b"{}")
+    receipt = there.upload("b.csv", penguins[1])
+    there.work()
+    assert (there.outcome(receipt).state, served(there)) == ("held", first)
+    assert "cannot be read" in there.outcome(receipt).reason
+
+
+def test_an_upload_taken_out_trains_no_more_and_comes_back_when_released(house: Make, penguins: list[Path]) -> None:
+    there = house()
+    twice(there, penguins)
+    (taken,) = quarantine.put(there.buckets, "b.csv", "ann", "cents")
+    orders.ask(there.buckets.data, ())
+    there.work()
+    assert there.outcome(taken).state == "quarantined"
+    assert "cents" in there.outcome(taken).reason
+    assert [r.object.name for r in intake.window(there.services).inputs] == ["a.csv"]
+    quarantine.release(there.buckets, taken.id, "ann")
+    there.work()
+    assert [r.object.name for r in intake.window(there.services).inputs] == ["a.csv", "b.csv"]

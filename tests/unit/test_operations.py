@@ -174,3 +174,21 @@ def test_a_version_that_gc_is_removing_is_not_left_served(room: Room) -> None:
     with pytest.raises(Conflict, match="gc"):
         desk.rollback("v1")
     assert room.pointer.version == "v3"
+
+
+def test_what_does_not_wait_cannot_be_rejected(room: Room) -> None:
+    room.make("v5", passed=False, state="kept")
+    with pytest.raises(Conflict, match="does not wait"):
+        room.desk.reject("v5")
+
+
+def test_a_pin_leaves_the_version_served_since_it_was(room: Room) -> None:
+    since = room.pointer.promoted_at
+    room.desk.pin()
+    assert room.pointer.promoted_at == since
+
+
+def test_a_pointer_that_vanished_is_told_from_one_that_never_was(room: Room) -> None:
+    assert not room.registry.was_lost()
+    room.models.delete(CURRENT)
+    assert room.registry.was_lost()
