@@ -76,7 +76,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         judged_at: when.
         champion: the version that was served then, empty when there was none.
         represented: how the champion was scored: `first` (there was none), `final` (the served model), `trial` (its
-            own trial), `none` (too few rows that it has not learned from), `other` (it answers another question).
+            own trial), `none` (too few rows that it has not learned from), `other` (it answers another question),
+            `unreadable` (its files are damaged).
         why: the reason of that, in words.
         metric: what decides.
         tolerance: of the difference, as a share of the champion's loss.

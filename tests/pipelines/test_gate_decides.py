@@ -137,7 +137,7 @@ def test_a_served_version_of_another_derive_is_not_compared_and_it_is_said_why(s
     assert "another derive" in steps.plan(served.services, rows, since).champion.other
 
 
-def test_a_served_version_whose_files_are_damaged_does_not_keep_a_good_one_from_being_served(
+def test_beside_a_served_version_whose_files_are_damaged_a_good_one_waits_for_a_person(
     served: House, penguins: list[Path]
 ) -> None:
     manifest = served.registry.manifest(served.registry.current().pointer.version)
@@ -145,7 +145,7 @@ def test_a_served_version_whose_files_are_damaged_does_not_keep_a_good_one_from_
     receipt = served.upload("second.csv", season(penguins, 20, 20))
     served.work()
     state, report = verdict(served, receipt)
-    assert (state, report.represented) == ("promoted", "other")
+    assert (state, report.represented) == ("held", "unreadable")
     assert "cannot be read" in " ".join(report.reasons)
     assert "the constant alone decides" in " ".join(report.reasons)
 
