@@ -58,7 +58,8 @@ class Stored(msgspec.Struct, frozen=True):
 class Bucket:
     """One bucket through the official client.
 
-    Every method raises Unavailable when storage does not answer within its deadline, Refused when it never will.
+    Every method raises Unavailable when storage does not answer within its deadline, Refused when it never will,
+    ArtifactError when what it gives is not what its checksum says.
     """
 
     def __init__(self, client: storage.Client, name: str) -> None:
@@ -80,7 +81,7 @@ class Bucket:
         """
         with _ours(self.name, name):
             blob = self._bucket.blob(name, generation=generation)
-            return bytes(blob.download_as_bytes(timeout=TIMEOUT, retry=RETRY))
+            return _bytes(blob)
 
     def fetch(self, name: str) -> tuple[bytes, int]:
         """An object's bytes and the generation they are of.
@@ -90,9 +91,9 @@ class Bucket:
         """
         with _ours(self.name, name):
             blob = self._bucket.blob(name)
-            payload = blob.download_as_bytes(timeout=TIMEOUT, retry=RETRY)
+            payload = _bytes(blob)
             if blob.generation is not None:
-                return bytes(payload), int(blob.generation)
+                return payload, int(blob.generation)
         stored = self.stat(name)
         if stored is None:
             raise NotFound(f"gs://{self.name}/{name} does not exist")
@@ -205,6 +206,14 @@ def connect(settings: Settings) -> Buckets:
         client = storage.Client(project=settings.project)
     names = (settings.landing_bucket, settings.data_bucket, settings.models_bucket)
     return Buckets(*(Bucket(client, name) for name in names))
+
+
+def _bytes(blob: Any) -> bytes:
+    """An object's bytes, proven by their checksum; asked for once more, since they may have been damaged on the way."""
+    try:
+        return bytes(blob.download_as_bytes(timeout=TIMEOUT, retry=RETRY))
+    except DataCorruption:
+        return bytes(blob.download_as_bytes(timeout=TIMEOUT, retry=RETRY))
 
 
 def _stored(blob: Any) -> Stored:

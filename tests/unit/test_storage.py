@@ -23,7 +23,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as official
 
 from dropfit import storage
-from dropfit.errors import Conflict, NotFound, Refused, Unavailable
+from dropfit.errors import ArtifactError, Conflict, NotFound, Refused, Unavailable
 from dropfit.storage import Bucket
 
 PAGE = 2
@@ -403,3 +403,15 @@ def test_the_bucket_of_the_unit_tests_has_every_method_of_the_real_one() -> None
     for name, method in inspect.getmembers(Bucket, inspect.isfunction):
         if not name.startswith("_"):
             assert inspect.signature(getattr(FakeBucket, name)) == inspect.signature(method), name
+
+
+@pytest.mark.parametrize("read", [Bucket.read, Bucket.fetch])
+def test_bytes_that_are_not_those_of_their_checksum_are_refused_in_one_line(
+    gcs: Gcs, bucket: Bucket, read: Any
+) -> None:
+    bucket.put("current.json", b'{"version": "v1"}')
+    payload, resource = gcs.objects["current.json"]
+    gcs.objects["current.json"] = (payload[:-4] + b'2"}\n', resource)  # changed on the disk, and not through the API
+    with pytest.raises(ArtifactError, match=r"current\.json is damaged") as refused:
+        read(bucket, "current.json")
+    assert "\n" not in str(refused.value)
