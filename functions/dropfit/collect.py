@@ -127,8 +127,19 @@ class Collector:
         if pointer is None and self._registry.was_lost():
             raise ArtifactError("the pointer is gone, and with it what was served: `dropfit rollback VERSION` first")
         served = [pointer.as_served(), *pointer.trail[-self._settings.keep_versions :]] if pointer else []
-        waiting = {receipt.version for receipt in self._receipts.held()}
+        waiting = {receipt.version for receipt in self._receipts.held()} | self._approvable()
         return {s.version for s in served} | waiting | attempts.versions(self._data)
+
+    def _approvable(self) -> set[str]:
+        """The newest versions that a person could approve, though no upload waits for them any more."""
+        pointer = self._registry.current().pointer
+        served = {pointer.version, *(s.version for s in pointer.trail)} if pointer else set()
+        found = [
+            version
+            for version, files in self._registry.files().items()
+            if {"manifest.json", "table.json"} <= files and "decision.json" not in files and version not in served
+        ]
+        return set(sorted(found)[-self._settings.keep_versions :])
 
     def _old(self, objects: Iterable[Stored]) -> bool:
         return all(stored.updated < self._cutoff for stored in objects)

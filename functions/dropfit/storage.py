@@ -209,7 +209,7 @@ def connect(settings: Settings) -> Buckets:
 
 
 def _bytes(blob: Any) -> bytes:
-    """An object's bytes, proven by their checksum; asked for once more, since they may have been damaged on the way."""
+    """An object's bytes, proven by their checksum; asked for once more, as the way may have damaged them."""
     try:
         return bytes(blob.download_as_bytes(timeout=TIMEOUT, retry=RETRY))
     except DataCorruption:

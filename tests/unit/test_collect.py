@@ -147,6 +147,14 @@ def test_a_version_that_waits_for_a_person_or_is_in_training_stays(attic: Attic)
     assert attic.whole("training")
 
 
+def test_the_newest_versions_that_could_still_be_approved_stay(attic: Attic) -> None:
+    for number in range(5):
+        attic.make(f"w{number}", state="kept")  # passed, and the pointer was moved meanwhile
+    attic.age()
+    attic.collect(keep=3)
+    assert [f"w{n}" for n in range(5) if attic.whole(f"w{n}")] == ["w2", "w3", "w4"]
+
+
 def test_a_version_that_was_kept_or_never_finished_goes_and_its_report_stays(attic: Attic) -> None:
     attic.make("kept", state="kept", passed=False)
     attic.make("unfinished", finished=False)
