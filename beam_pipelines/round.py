@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from dropfit.verdict import Report
 
 LOG = logging.getLogger(__name__)
-MOVED = "the pointer was moved while this version was in training; it was left where it is"
+MOVED = "the pointer was moved while this version was in training (a rollback, a pin, an approval) and stays"
+ANEW = "`dropfit train` compares it with what is served now"
 CRASHED = "jobs ended without an outcome; `dropfit logs retrain` says why, and `dropfit train` tries again"
 
 
@@ -150,7 +151,7 @@ class Round:
             self._close(concerned, "failed", f"{self._most} {CRASHED}", version, "crashed")
             return
         if begun.epoch != _epoch(since):
-            self._close(concerned, "kept", f"{MOVED}; `dropfit train` compares it with what is served now", version)
+            self._close(concerned, "kept", f"{MOVED}; {ANEW}", version)
             return
         outcome, reason = self._make(version, inputs, left_out, since)
         self._close(concerned, outcome, reason, version)
@@ -236,7 +237,7 @@ class Round:
             registry = self._services.registry
             registry.promote(version, table, since, by=self._log.run.job, manifest_sha256=registry.seal(version))
         except Conflict:
-            return MOVED
+            return f"{MOVED}; {ANEW}"
         finally:
             steps.repair_view(self._services)
         return ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .operations import Desk, Moved
     from .registry import Registry
 
-VERSION = typer.Argument(metavar="VERSION", help="Its id, or a beginning or end of it that no other has.")
+VERSION = typer.Argument(metavar="VERSION", help="Its id, or the beginning of it or of its hash, if no other has it.")
 Version = Annotated[str, VERSION]
 MaybeVersion = Annotated[str, typer.Argument(metavar="[VERSION]", help=VERSION.help)]
 PLOTS = (".md", ".png")
@@ -143,7 +143,8 @@ def resolve(registry: Registry, version: str) -> str:
     """The version that a person means."""
     if not version or registry.exists(version):
         return version
-    found = [known for known in registry.ids() if known.startswith(version) or known.endswith(version)]
+    ids = registry.ids()
+    found = [k for k in ids if k.startswith(version) or k.endswith(version) or k.split("-")[-1].startswith(version)]
     if len(found) == 1:
         return found[0]
     several = f"may be {', '.join(found[:5])}" if found else "is no version: `dropfit versions` lists them"

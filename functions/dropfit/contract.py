@@ -250,6 +250,10 @@ def load_problem(reference: str) -> Problem:
         ContractError: when there is no such module, attribute, or it is no Problem.
     """
     module_name, _, attribute = reference.partition(":")
+    if not module_name or not attribute:
+        raise ContractError(
+            f"DROPFIT_PROBLEM={reference!r}: write module:attribute, such as {module_name or 'rents'}:problem"
+        )
     try:
         problem = getattr(importlib.import_module(module_name), attribute)
     except ContractError as error:

@@ -159,7 +159,7 @@ def side_by_side(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
             "  of the constant",
             *(f"{v['constant'][name]:.4f}" if name in v["constant"] else "" for v in (before, after)),
         )
-    table.caption = "each judged on the newest days of its own data: compare with the constant, not with each other"
+    table.caption = "each on the newest days of its own data; on the same days the gate has compared them, see above"
     return table
 
 

@@ -154,6 +154,8 @@ class Desk:
     def _target(self, version: str, since: Current, back: bool) -> Served:
         pointer = since.pointer
         if not version:
+            if pointer is None and not since.generation and not self._registry.was_lost():
+                raise NotFound("no version has been promoted yet")
             if pointer is None:
                 raise NotFound("the pointer tells no version: name one of `dropfit versions`")
             if not back:
