@@ -97,6 +97,8 @@ def test_a_demo_that_is_interrupted_leaves_nothing(clean: dict[str, str], tmp_pa
             env=clean | {"DROPFIT_HOME": str(tmp_path)},
             stdout=output,
             stderr=output,
+            # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
     deadline = time.monotonic() + 60
     while "job launched" not in log.read_text() and running.poll() is None and time.monotonic() < deadline:
