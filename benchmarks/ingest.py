@@ -280,6 +280,16 @@ CASES = (
 )
 
 
+def high_water() -> int:
+    """Peak resident bytes of this program; on Linux not what its parent held before it, as getrusage would say."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return (
+            int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def child(file: str) -> None:
     """The ingest step alone, its measurements as one line of JSON."""
     from dropfit.errors import BadFile
@@ -298,7 +308,7 @@ def child(file: str) -> None:
         except BadFile as refused:
             code = refused.code
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = high_water()
     print(json.dumps({"code": code, "rows": rows, "seconds": seconds, "peak": peak}), flush=True)
     os._exit(0)  # pyarrow's read-ahead thread may still be on its way out, and an interpreter that ends trips over it
 
@@ -307,7 +317,7 @@ def measure(case: Case, factor: float = 1.0) -> Measured:
     """Make a case's file, read it in a process of its own, remove it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "file")
-        # In a process of its own too: a child begins with what its parent held resident.
+        # In a process of its own too, so that this one stays small.
         make = "import sys; from pathlib import Path; from benchmarks import ingest as b\n"
         make += "getattr(b, sys.argv[1])(Path(sys.argv[2]), float(sys.argv[3]))"
         subprocess.run([sys.executable, "-c", make, case.make.__name__, str(file), str(factor)], check=True)

@@ -17,9 +17,9 @@ from localcloud.cloud import LocalCloud
 SEED = 7
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def wild() -> Iterator[LocalCloud]:
-    """A local cloud of its own; this process's environment is as it was, afterwards."""
+    """A local cloud with nothing in it yet; this process's environment is as it was, afterwards."""
     before = {name: value for name, value in os.environ.items() if name.startswith(OURS)}
     with deliveries.wild_cloud(SEED) as cloud:
         yield cloud
