@@ -57,15 +57,18 @@ def run(
 
 
 def forgotten(buckets: Buckets, uploads: list[UploadedObject]) -> list[str]:
-    """Names whose newest generation the served version was not trained on."""
+    """Names whose live generation the served version was not trained on.
+
+    The live one, and not the largest: of two overwrites at the same moment the emulator may keep the one to which it
+    gave the smaller generation, as Cloud Storage does not.
+    """
     pointer = Registry(buckets.models).current().pointer
     if pointer is None:
         return ["nothing is served"]
     inputs = {(i.object, i.generation) for i in Registry(buckets.models).manifest(pointer.version).inputs}
-    newest: dict[str, int] = {}
-    for upload in uploads:
-        newest[upload.name] = max(newest.get(upload.name, 0), upload.generation)
-    return [f"{name} of {generation} is not in {pointer.version}" for name, generation in newest.items() - inputs]
+    ours = {upload.name for upload in uploads}
+    live = {(stored.name, stored.generation) for stored in buckets.landing.list() if stored.name in ours}
+    return [f"{name} of {generation} is not in {pointer.version}" for name, generation in sorted(live - inputs)]
 
 
 def figure(buckets: Buckets, uploads: list[UploadedObject], count: int, seed: int, seconds: float) -> Figure:
