@@ -51,7 +51,7 @@ test: lint ## lint, types and every test but the longer proofs
 verify: env ## the longer proofs
 	@$(BIN)/python -m pytest -m verify $(ARGS)
 
-torture: env ## every proof of reliability, some 25 minutes (ARGS='kills --seed 7' for some)
+torture: env ## every proof of reliability, some 30 minutes (ARGS='kills --seed 7' for some)
 	@$(BIN)/python tests/torture $(ARGS)
 
 lock: env ## resolve pyproject.toml again into requirements/*.txt
