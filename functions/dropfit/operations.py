@@ -204,7 +204,8 @@ class Desk:
             raise NotFound(
                 f"{target.version} has no verified table: it did not pass the gate, or was removed"
             ) from error
-        for artifact in (manifest.model, manifest.encoding):
+        # All that loading the version reads.
+        for artifact in filter(None, (manifest.model, manifest.encoding, manifest.probe)):
             self._registry.read_artifact(artifact)
         try:
             if not self._warehouse.exists(target.table):

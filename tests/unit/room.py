@@ -58,11 +58,11 @@ class Room:
         receipt, _ = self.receipts.register(UploadedObject("landing", f"{version}.csv", len(self.uploads) + 1))
         self.uploads[version] = self.receipts.advance(receipt, state=state, version=version)
         used = (Input(f"{version}.csv", receipt.object.generation, receipt.id, 10, ""),)
-        model, encoding = (
+        model, encoding, probe = (
             self.registry.add_artifact(version, stem, ".bin", f"{stem} of {version}".encode())
-            for stem in ("model", "encoding")
+            for stem in ("model", "encoding", "probe")
         )
-        self.registry.publish(manifest(version, model=model, encoding=encoding, inputs=used))
+        self.registry.publish(manifest(version, model=model, encoding=encoding, probe=probe, inputs=used))
         now = dt.datetime.now(dt.UTC)
         self.registry.judge(Report(version=version, passed=passed, reasons=("so",), judged_at=now, champion=champion))
         if passed:

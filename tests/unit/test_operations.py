@@ -66,12 +66,12 @@ def test_a_rollback_that_meets_a_promotion_is_tried_again_and_wins(room: Room) -
     assert room.pointer.version == "v1"
 
 
-@pytest.mark.parametrize("spoil", ["table", "model", "table.json", "manifest"])
+@pytest.mark.parametrize("spoil", ["table", "model", "probe", "table.json", "manifest"])
 def test_a_version_that_is_not_whole_is_not_rolled_back_to(room: Room, spoil: str) -> None:
     if spoil == "table":
         room.tables.there.remove(table_name("v2"))
-    elif spoil == "model":
-        room.models.put(room.registry.manifest("v2").model.name, b"something else")
+    elif spoil in ("model", "probe"):
+        room.models.put(getattr(room.registry.manifest("v2"), spoil).name, b"something else")
     elif spoil == "manifest":
         name = "versions/v2/manifest.json"
         room.models.put(name, room.models.read(name).replace(b"300", b"301"))
