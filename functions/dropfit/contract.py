@@ -76,6 +76,9 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         derived: the numbers that `derive` adds, in the model's order, after the features.
         target: what is predicted.
         key: the features that identify a precomputed prediction.
+        backoff: beginnings of the key, the longest first. Where a key or a category was never seen, the mean
+            prediction of the longest of these groups that was seen answers; `()` is the group of all keys.
+        ignore_unknown: whether a request may hold fields that are no features; they are ignored then.
         policy: what may be served.
     """
 
@@ -85,6 +88,8 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     key: tuple[str, ...]
     derived: tuple[Number, ...] = ()
+    backoff: tuple[tuple[str, ...], ...] = ()
+    ignore_unknown: bool = False
     policy: Policy = Policy()
 
     def __post_init__(self) -> None:
@@ -104,6 +109,11 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
             raise ContractError(
                 f"{self.name}: {', '.join(loose)} must be in the key, or be given_by columns of the key: else a row "
                 "of the table would say something else than a request"
+            )
+        sizes = [len(group) for group in self.backoff]
+        if sizes != sorted(set(sizes), reverse=True) or any(g != self.key[: len(g)] for g in self.backoff):
+            raise ContractError(
+                f"{self.name}: backoff must be beginnings of the key ({', '.join(self.key)}), the longest first"
             )
 
     def _given(self, feature: Feature) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from . import documents
 from .contract import Category, Columns, Contract, Number
 from .errors import ArtifactError
+from .keys import joined
 
 Derive = Callable[[Columns], Columns]
 
@@ -43,23 +44,6 @@ class Encoding(msgspec.Struct, frozen=True):
 
     vocabularies: dict[str, tuple[str, ...]]
     pinned: dict[str, Pinned]
-
-
-def text(values: np.ndarray[Any, Any]) -> list[str]:
-    """Key values as text without tabs, whole numbers without a fraction, so that 5 and 5.0 are one key."""
-    if values.dtype == object:
-        return ["\\N" if v is None else _escaped(str(v)) for v in values.tolist()]
-    return [str(int(v)) if v == v and v == int(v) else repr(v) for v in values.tolist()]
-
-
-def _escaped(value: str) -> str:
-    """Reversible, so that different values never become one key."""
-    return value if value.isalnum() else value.replace("\\", "\\\\").replace("\t", "\\t")
-
-
-def joined(columns: Columns, names: tuple[str, ...]) -> list[str]:
-    """One string per row that identifies the values of the named columns."""
-    return ["\t".join(parts) for parts in zip(*(text(columns[n]) for n in names), strict=True)]
 
 
 def learn(contract: Contract, columns: Columns) -> Encoding:

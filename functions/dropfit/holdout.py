@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 
 from .contract import Columns, Problem
-from .encoding import joined, length, take
+from .encoding import length, take
 from .errors import ArtifactError
+from .keys import joined
 
 Array = np.ndarray[Any, Any]
 Represented = Literal["final", "trial", "none"]

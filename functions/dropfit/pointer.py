@@ -11,6 +11,7 @@ import msgspec
 
 from . import documents
 from .errors import Conflict, NotFound
+from .manifest import Artifact
 from .storage import Bucket
 
 CURRENT = "current.json"
@@ -30,6 +31,7 @@ class Served(msgspec.Struct, frozen=True):
         manifest_sha256: what its manifest hashes to.
         since: from when it was served last.
         by: the person or the job that made it so.
+        snapshot: the head of its table as a file, None in a version that has none.
     """
 
     version: str
@@ -38,6 +40,7 @@ class Served(msgspec.Struct, frozen=True):
     manifest_sha256: str = ""
     since: dt.datetime | None = None
     by: str = ""
+    snapshot: Artifact | None = None
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +58,7 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
         pinned: whether trainings may not replace it.
         by: the person or the job that swapped the pointer.
         trail: what was served before, the newest last, each version once.
+        snapshot: the head of its table as a file, None in a version that has none.
     """
 
     version: str
@@ -67,11 +71,18 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     by: str = ""
     trail: tuple[Served, ...] = ()
+    snapshot: Artifact | None = None
 
     def as_served(self) -> Served:
         """What it points at, as the trail keeps it."""
         return Served(
-            self.version, self.table, self.previous, self.manifest_sha256, since=self.promoted_at, by=self.by
+            version=self.version,
+            table=self.table,
+            previous=self.previous,
+            manifest_sha256=self.manifest_sha256,
+            since=self.promoted_at,
+            by=self.by,
+            snapshot=self.snapshot,
         )
 
 
@@ -160,6 +171,7 @@ class PointerFile:
             pinned=pinned,
             by=by,
             trail=tuple(newest.values())[-TRAIL:],
+            snapshot=target.snapshot,
         )
         self._bucket.replace(CURRENT, documents.encode(pointer), since.generation)
         if not since.generation:

@@ -85,6 +85,7 @@ problem = Problem(
     derive=derive,
     target=Probability(name="late"),
     key=("carrier", "origin", "dest", "weekday", "hour"),
+    backoff=(("carrier", "origin", "dest"), ("carrier", "origin"), ("carrier",), ()),
     identity=("date", "carrier", "flight", "origin", "sched_dep_time"),
     time="date",
     estimator=estimator,

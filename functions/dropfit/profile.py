@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 
 from .contract import Columns, Number, Problem
-from .encoding import joined, length
+from .encoding import length
+from .keys import joined
 
 Array = np.ndarray[Any, Any]
 SAMPLE = 100_000

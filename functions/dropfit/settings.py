@@ -53,6 +53,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_request_bytes: a larger request body is refused with 413.
         max_instances: more instances than this in one request are refused with 413.
         pointer_seconds: the predict function looks for a new version at most this often.
+        mode: `static` answers from the table alone, `dynamic` from the model alone, `hybrid` from the table's head
+            and, for the rest, from the model.
+        miss: what answers, under mode=static, a key that the table does not hold: `fallback` (the mean of the nearest
+            coarser group, else the policy's fallback value, else 404) or `error` (404 at once).
+        deadline_ms: milliseconds that a request may take unless its `X-Deadline-Ms` says otherwise.
+        max_deadline_ms: the most that `X-Deadline-Ms` may ask for.
+        body_seconds: a request whose body has not arrived after so long is refused with 408.
+        ready_seconds: `/ready` says no when the pointer has not been readable for so long.
+        snapshot_bytes: the head of the table that is shipped beside the model is at most so large.
+        log_share: the share of requests (0 to 1) that is written to the prediction log.
+        log_buffer_bytes: log lines that wait for standard output beyond so much are dropped, and counted.
+        log_table: `PROJECT.DATASET.TABLE` where Cloud Logging's entries can be queried; the view `prediction_log`
+            reads it. Empty: no view.
     """
 
     project: str
@@ -82,6 +95,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_request_bytes: Count = 8 * 1024**2
     max_instances: Count = 1000
     pointer_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    mode: Literal["static", "dynamic", "hybrid"] = "hybrid"
+    miss: Literal["fallback", "error"] = "fallback"
+    deadline_ms: Annotated[float, msgspec.Meta(gt=0)] = 100.0
+    max_deadline_ms: Annotated[float, msgspec.Meta(gt=0)] = 60_000.0
+    body_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    ready_seconds: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    snapshot_bytes: Count = 64 * 1024**2
+    log_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    log_buffer_bytes: Count = 1024**2
+    log_table: str = ""
 
 
 def variable(field: str) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from .contract import Category, Columns, Contract, Feature, Label
-from .encoding import Encoder, joined, take
+from .encoding import Encoder, take
 from .errors import Conflict
+from .keys import joined
 from .runtime import Scored
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from .manifest import Artifact
+
 
 class Difference(msgspec.Struct, frozen=True):
     """The challenger's loss minus the champion's on the same rows: below 0 the challenger is better.
@@ -118,12 +120,14 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
         table: its static-serving table.
         rows: rows of the table, as verified.
         verified_at: when.
+        snapshot: the head of the table as a file, None in a version that has none.
     """
 
     version: str
     table: str
     rows: int
     verified_at: dt.datetime
+    snapshot: Artifact | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from dropfit import encoding
 from dropfit.contract import Columns
-from dropfit.encoding import Encoder, Encoding, joined, learn, take
+from dropfit.encoding import Encoder, Encoding, learn, take
 from dropfit.errors import ArtifactError
+from dropfit.keys import joined
 
 PROBLEM = tea()
 ROWS = pots(200)

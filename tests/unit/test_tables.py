@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from dropfit import manifest, tables
 from dropfit.contract import Label, Number
-from dropfit.encoding import Encoder, joined, learn, take
+from dropfit.encoding import Encoder, learn, take
 from dropfit.errors import Conflict
+from dropfit.keys import joined
 from dropfit.runtime import Scored
 from dropfit.tables import TableFacts
 
