@@ -18,7 +18,8 @@ from starlette.responses import Response
 from dropfit import settings, storage
 from dropfit.contract import load_problem
 from dropfit.registry import Registry
-from dropfit.serving import Reply, Service, problem_json
+from dropfit.replies import Reply, problem_json
+from dropfit.serving import Service
 
 
 @cache

@@ -12,29 +12,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from . import card
 from . import version as versions
-from .contract import Category, Contract, Feature, Label, Problem
+from .contract import Category, Problem
 from .errors import ArtifactError, BadRequest, NotFound
-from .instances import InstanceDecoder, optional
+from .instances import InstanceDecoder
 from .pointer import Pointer
 from .registry import Registry
+from .replies import JSON, Reply, problem_json
 from .settings import Settings
 from .swap import Live
 from .version import Version
 
-JSON = "application/json"
-PROBLEM_JSON = "application/problem+json"
 METHODS = {"/": "POST", "/predict": "POST", "/model": "GET", "/health": "GET"}
-SHOWN_VALUES = 200
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """An HTTP reply."""
-
-    status: int
-    body: bytes
-    content_type: str = JSON
-    headers: dict[str, str] = {}
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -80,7 +70,7 @@ class Service:
         if served is None:
             return self._nothing_yet()
         return (
-            Reply(200, model_card(served, self._live.trouble))
+            Reply(200, _card(served, self._settings, self._live.trouble))
             if path == "/model"
             else self._predict(served, content_type, body)
         )
@@ -117,25 +107,6 @@ class Service:
         return served
 
 
-def problem_json(
-    status: int, detail: str, fields: dict[str, str] | None = None, headers: dict[str, str] | None = None
-) -> Reply:
-    """An error as problem+json, naming every bad field."""
-    titles = {
-        400: "Bad request",
-        404: "Not found",
-        405: "Method not allowed",
-        413: "Too large",
-        415: "Unsupported media type",
-        500: "No prediction",
-        503: "Not ready",
-    }
-    document: dict[str, Any] = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
-    if fields:
-        document["errors"] = [{"field": name, "detail": why} for name, why in fields.items()]
-    return Reply(status, msgspec.json.encode(document), PROBLEM_JSON, headers or {})
-
-
 def _encode_predictions(served: Served, scored: Any) -> bytes:
     rows: list[dict[str, Any]] = [
         {"value": value, "source": "model", "policy": fired}
@@ -147,49 +118,12 @@ def _encode_predictions(served: Served, scored: Any) -> bytes:
     return msgspec.json.encode({"predictions": rows, "model_version": served.version.manifest.version})
 
 
-def model_card(served: Served, trouble: str = "") -> bytes:
-    """`GET /model`: what is served, how good it is, what a request holds, and why nothing newer is served."""
-    manifest, pointer = served.version.manifest, served.pointer
-    contract: Contract = manifest.contract
-    vocabularies = served.version.scorer.encoder.encoding.vocabularies
+def _card(served: Served, settings: Settings, trouble: str) -> bytes:
+    learned = served.version.scorer.encoder.encoding
+    how = card.Serving(mode=settings.mode, deadline_ms=settings.deadline_ms, trouble=trouble)
     return msgspec.json.encode(
-        {
-            "version": manifest.version,
-            "problem": contract.name,
-            "title": contract.title,
-            "promoted_at": pointer.promoted_at,
-            "created": manifest.created,
-            "previous": pointer.previous,
-            "table": pointer.table,
-            "metrics": manifest.metrics,
-            "constant": manifest.constant,
-            "holdout": manifest.holdout,
-            "rows": manifest.rows,
-            "features": [_feature_card(f, vocabularies.get(f.name, ())) for f in contract.features],
-            "key": contract.key,
-            "target": contract.target.name,
-            "classes": manifest.classes or (None if not isinstance(contract.target, Label) else ()),
-            "policy": contract.policy,
-            "runtime": manifest.runtime,
-            "runtime_reason": manifest.runtime_reason or None,
-            "trouble": trouble or None,
-        }
+        card.model_card(served.version.manifest, served.pointer, learned.vocabularies, {}, how)
     )
-
-
-def _feature_card(feature: Feature, seen: tuple[str, ...]) -> dict[str, Any]:
-    card: dict[str, Any] = {"name": feature.name, "required": not optional(feature)}
-    if isinstance(feature, Category):
-        card |= {"type": "string", "values": feature.values or None, "seen": len(seen), "known": seen[:SHOWN_VALUES]}
-    else:
-        card |= {
-            "type": "integer" if feature.integer else "number",
-            "minimum": feature.minimum,
-            "maximum": feature.maximum,
-            "given_by": feature.given_by or None,
-        }
-    card["description"] = feature.description
-    return {name: value for name, value in card.items() if value not in (None, "")}
 
 
 def _warm(version: Version) -> None:

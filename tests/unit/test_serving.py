@@ -15,7 +15,8 @@ from dropfit import export, version
 from dropfit.contract import Label
 from dropfit.pointer import CURRENT
 from dropfit.registry import Registry
-from dropfit.serving import METHODS, PROBLEM_JSON, Reply, Service, problem_json
+from dropfit.replies import PROBLEM_JSON, Reply, problem_json
+from dropfit.serving import METHODS, Service
 
 GOOD: dict[str, Any] = {"leaf": "assam", "cup": "small", "minutes": 3}
 VERDICT = Label(name="verdict", values=("awful", "fair", "good", "never given"))
@@ -232,8 +233,21 @@ def test_the_model_card_says_what_is_served_how_good_it_is_and_what_a_request_ho
     assert (warmth["given_by"], warmth["required"]) == (["leaf"], False)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 413, 415, 503])
-def test_every_error_is_problem_json(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "INVALID_ARGUMENT"),
+        (404, "NOT_FOUND"),
+        (405, "UNIMPLEMENTED"),
+        (408, "DEADLINE_EXCEEDED"),
+        (413, "INVALID_ARGUMENT"),
+        (415, "INVALID_ARGUMENT"),
+        (500, "INTERNAL"),
+        (503, "UNAVAILABLE"),
+        (504, "DEADLINE_EXCEEDED"),
+    ],
+)
+def test_every_error_is_problem_json_with_googles_name_for_it(status: int, code: str) -> None:
     reply = problem_json(status, "why", {"instances[0].leaf": "missing"})
     document = msgspec.json.decode(reply.body)
     assert reply.content_type == "application/problem+json"
@@ -242,5 +256,6 @@ def test_every_error_is_problem_json(status: int) -> None:
         "title": document["title"],
         "status": status,
         "detail": "why",
+        "code": code,
         "errors": [{"field": "instances[0].leaf", "detail": "missing"}],
     }
