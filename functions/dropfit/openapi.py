@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from .answers import Prediction
-from .contract import Category, Contract, Feature, Label, Number, Policy, Probability
+from .contract import Category, Contract, Feature, Label, Number, Probability
 from .instances import field_type, optional
 from .replies import ERRORS, JSON, METHODS, PROBLEM_JSON
 from .settings import Settings
@@ -103,7 +103,7 @@ def _word(feature: Category) -> str:
 def _middle(feature: Number) -> float:
     low, high = feature.minimum, feature.maximum
     if low is not None and high is not None:
-        middle = low + (high - low) / 2
+        middle = min(max(low / 2 + high / 2, low), high)  # within bounds also where floats end
     else:
         middle = low if low is not None else high if high is not None else 0.0
     if not feature.integer:
@@ -140,9 +140,7 @@ def _request(contract: Contract, most: int, example: Example) -> Document:
 def _answers(contract: Contract, classes: tuple[str, ...]) -> Document:
     """Prediction and Failure: as msgspec writes them down, with what the contract says on top."""
     _, made = msgspec.json.schema_components((Prediction,), ref_template="#/components/schemas/{name}")
-    schemas: Document = msgspec.json.decode(
-        msgspec.json.encode(made)
-    )  # its defaults hold tuples, which no schema does
+    schemas: Document = msgspec.json.decode(msgspec.json.encode(made))  # a tuple is no default of a schema
     for name, about in (("Prediction", "The answer to one instance."), ("Failure", "Why an instance has no value.")):
         schemas[name] |= {"description": about, "additionalProperties": False}
     fields = schemas["Prediction"]["properties"]
@@ -150,8 +148,8 @@ def _answers(contract: Contract, classes: tuple[str, ...]) -> Document:
         fields[name]["description"] = says
     fields["value"] |= _value(contract)
     if classes:
-        shares: Document = dict.fromkeys(classes, {"type": "number"})
-        fields["probabilities"]["anyOf"][0] = _object(shares, required=list(classes))
+        shares = _object({label: {"type": "number"} for label in classes}, required=list(classes))
+        fields["probabilities"]["anyOf"][0] = shares
     anything = fields["group"]["anyOf"][0]["additionalProperties"]
     fields["group"]["anyOf"][0] = _object(dict.fromkeys(contract.key, anything))
     schemas["Failure"]["properties"]["status"]["enum"] = CODES
@@ -162,12 +160,10 @@ def _value(contract: Contract) -> Document:
     """A label, or a number within the policy's bounds; null where nothing may, or can, be said."""
     if isinstance(contract.target, Label):
         return {"anyOf": [{"enum": list(contract.target.values)}, {"type": "null"}]}
-    least, most = (0.0, 1.0) if isinstance(contract.target, Probability) else (None, None)
-    policy: Policy = contract.policy
-    bounds = {
-        "minimum": least if policy.minimum is None else policy.minimum,
-        "maximum": most if policy.maximum is None else policy.maximum,
-    }
+    low, high = contract.policy.minimum, contract.policy.maximum
+    if isinstance(contract.target, Probability):
+        low, high = max(low or 0.0, 0.0), 1.0 if high is None else min(high, 1.0)
+    bounds = {"minimum": low, "maximum": high}
     number = {"type": "number"} | {name: bound for name, bound in bounds.items() if bound is not None}
     return {"anyOf": [number, {"type": "null"}]}
 
@@ -177,7 +173,7 @@ def _reply(contract: Contract, version: str, most: int) -> Document:
     if isinstance(target, Label):
         value: float | str = target.values[0]
     else:
-        value = _middle(Number(name=target.name, minimum=policy.minimum, maximum=policy.maximum))
+        value = _middle(Number(name="value", minimum=policy.minimum, maximum=policy.maximum))
     shown = {"predictions": [{"value": value, "source": "model", "policy": []}], "model_version": version}
     predictions = {"type": "array", "items": _ref("Prediction"), "minItems": 1, "maxItems": most}
     schema = _object({"predictions": predictions, "model_version": {"type": "string"}})
@@ -208,10 +204,9 @@ def _problem() -> Document:
 
 def _operation(path: str, method: str, settings: Settings) -> Document:
     name, summary = OPERATIONS[path]
-    asks = method == "POST"
-    statuses = [status for status in ERRORS if asks or status not in ONLY_FOR_PREDICTIONS]
     operation: Document = {"operationId": name, "summary": summary}
-    if asks:
+    statuses = [status for status in ERRORS if method == "POST" or status not in ONLY_FOR_PREDICTIONS]
+    if method == "POST":
         operation |= {
             "description": f"At most {settings.max_instances:,} instances and {settings.max_request_bytes:,} bytes.",
             "parameters": [_deadline(settings)],
