@@ -105,7 +105,10 @@ class Telemetry:
         self._sources[usual] += alike
 
     def exposition(self, state: State) -> tuple[bytes, str]:
-        """The metrics in Prometheus' text form, and its content type."""
+        """The metrics in Prometheus' text form, and its content type.
+
+        May run in a thread while requests are counted; the first call had better, because it imports the library.
+        """
         # Not at the start: it costs 30 to 45 ms, and most instances are never asked.
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
         from prometheus_client.registry import CollectorRegistry
@@ -115,7 +118,7 @@ class Telemetry:
         return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def _counted(self, state: State) -> Iterator[Metric]:
-        requests = {(path, str(status)): count for (path, status), count in self._requests.items()}
+        requests = {(path, str(status)): count for (path, status), count in dict(self._requests).items()}
         yield _counter("requests", "Requests answered.", requests, "path", "status")
         yield self._latency()
         yield _counter("predictions", "Instances answered, by where the value comes from.", self._sources, "source")
@@ -152,7 +155,7 @@ def _counter(name: str, says: str, counts: Mapping[Any, int], *labels: str) -> M
     from prometheus_client.core import CounterMetricFamily
 
     family = CounterMetricFamily(f"{PREFIX}_{name}", says, labels=labels)
-    for key, count in counts.items():
+    for key, count in dict(counts).items():  # a copy: requests may go on being counted
         family.add_metric((key,) if isinstance(key, str) else key, count)
     return family
 

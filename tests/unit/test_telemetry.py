@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -182,3 +183,23 @@ def test_the_library_is_not_loaded_before_somebody_asks() -> None:
         "import dropfit.telemetry, sys; dropfit.telemetry.Telemetry(); sys.exit('prometheus_client' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_scrape_in_a_thread_does_not_mind_that_requests_are_counted() -> None:
+    telemetry, stop, trouble = Telemetry(), threading.Event(), []
+
+    def scrapes() -> None:
+        try:
+            while not stop.is_set():
+                telemetry.exposition(STATE)
+        except RuntimeError as error:
+            trouble.append(error)
+
+    thread = threading.Thread(target=scrapes)
+    thread.start()
+    for number in range(20_000):  # every one a label that was not there before
+        telemetry.request("/predict", number, 0.001)
+        telemetry.predictions([Prediction(1.0, "model", (str(number),), steps=(str(number),))])
+    stop.set()
+    thread.join()
+    assert trouble == []
