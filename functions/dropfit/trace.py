@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which trace a request belongs to, from the headers that Google's load balancers and OpenTelemetry send.
+
+`traceparent` is W3C's (https://www.w3.org/TR/trace-context/); `X-Cloud-Trace-Context: TRACE/SPAN;o=1` is Google's
+older form, with the span as a decimal number. What is malformed is ignored, as both ask.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+_W3C = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])(?:-.*)?\Z")
+_GOOGLE = re.compile(rb"(?!0{32})([0-9A-Fa-f]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]))?\Z")
+
+
+class Trace(NamedTuple):
+    """A trace, and the span in it that called.
+
+    Attributes:
+        id: 32 hexadecimal digits.
+        span: 16 hexadecimal digits, empty when the header named none.
+        sampled: whether the caller records it.
+    """
+
+    id: bytes
+    span: bytes
+    sampled: bool
+
+    @property
+    def chance(self) -> float:
+        """A number from 0 up to 1 that is the same for all requests of the trace.
+
+        A checksum, not the digits themselves: whether a tracer samples depends on those.
+        """
+        return zlib.crc32(self.id) / 2**32
+
+    def fields(self, project: bytes) -> bytes:
+        """The three fields of a log line by which Cloud Logging finds the trace."""
+        return (
+            b',"logging.googleapis.com/trace":"projects/%b/traces/%b"%b,"logging.googleapis.com/trace_sampled":%b'
+            % (
+                project,
+                self.id,
+                b',"logging.googleapis.com/spanId":"%b"' % self.span if self.span else b"",
+                b"true" if self.sampled else b"false",
+            )
+        )
+
+
+def parse(headers: Mapping[bytes, bytes]) -> Trace | None:
+    """The request's trace, or None.
+
+    Args:
+        headers: names in lower case.
+    """
+    if (given := headers.get(b"traceparent")) and len(given) <= 200:
+        # Version 00 ends after the flags; a later one may add fields.
+        if (found := _W3C.match(given)) and (given[:2] != b"00" or len(given) == 55):
+            return Trace(found[1], found[2], int(found[3], 16) & 1 == 1)
+    if given := headers.get(b"x-cloud-trace-context"):
+        if (found := _GOOGLE.match(given)) and int(found[2] or 0) < 2**64:
+            span = b"%016x" % int(found[2]) if int(found[2] or 0) else b""
+            return Trace(found[1].lower(), span, found[3] == b"1")
+    return None
