@@ -137,6 +137,7 @@ class Round:
         if since.pointer is not None:
             services.registry.remember()
         steps.repair_view(services)  # an earlier job may have been killed between its promotion and the view
+        steps.show_log(services)
         inputs, left_out, idle = intake.window(services, requests[0].objects if requests else ())
         self._settle_unused(taken, inputs, left_out, idle)
         if not inputs:

@@ -221,6 +221,14 @@ def repair_view(services: Services) -> None:
     view.repair(services.registry, Warehouse(services.settings))
 
 
+def show_log(services: Services) -> None:
+    """The view of the prediction log, where there is a log to show."""
+    from dropfit.warehouse import Warehouse
+
+    if services.settings.log_table:
+        view.show_log(services.settings.log_table, Warehouse(services.settings))
+
+
 def revision() -> str:
     """The git revision of this code, empty where there is no git or no repository."""
     try:

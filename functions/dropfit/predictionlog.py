@@ -34,7 +34,6 @@ PAUSE = 0.1
 """Seconds between two writings of less than that."""
 PATIENCE = 2.0
 """Seconds that a process which ends waits for its reader."""
-_CONTROL = bytes(32 if code < 32 else code for code in range(256))
 _LINE = (
     b'{"severity":"%b","message":%b,"timestamp":{"seconds":%d,"nanos":%d}%b,"kind":"prediction","status":%d,'
     b'"latency_ms":%.3f,"instance_count":%d%b,"request":%b,"response":%b}\n'
@@ -120,9 +119,8 @@ class PredictionLog:
             seconds * 1e3,
             count,
             tail,
-            # A control character in valid JSON is white space between tokens, or in what the decoder skipped.
-            body.translate(_CONTROL) if body else b"null",
-            reply.translate(_CONTROL) if b"\n" in reply else reply or b"null",
+            (body if body.isascii() and b"\n" not in body else _in_one_line(body)) or b"null",
+            (reply if b"\n" not in reply else _in_one_line(reply)) or b"null",
         )
         self._lines.add(line)
         if self._ending or self._lines.waiting >= EAGER and not self._lines.stuck or time.monotonic() >= self._due:
@@ -188,6 +186,11 @@ class PredictionLog:
         if len(self._messages) < 64:  # paths are the client's to choose
             self._messages[path, status] = made
         return made
+
+
+def _in_one_line(document: bytes) -> bytes:
+    """Valid JSON holds newlines only between its tokens; what a decoder skips may hold bytes that are no UTF-8."""
+    return document.decode(errors="replace").replace("\n", " ").encode()
 
 
 def _shortened(body: bytes, reply: bytes) -> tuple[bytes, bytes, bytes]:

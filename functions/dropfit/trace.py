@@ -59,7 +59,8 @@ def parse(headers: Mapping[bytes, bytes]) -> Trace | None:
     if (given := headers.get(b"traceparent")) and len(given) <= 200:
         # Version 00 ends after the flags; a later one may add fields.
         if (found := _W3C.match(given)) and (given[:2] != b"00" or len(given) == 55):
-            return Trace(found[1], found[2], int(found[3], 16) & 1 == 1)
+            trace, span, flags = found.groups()
+            return Trace(trace, span, flags in b"13579bdf")
     if given := headers.get(b"x-cloud-trace-context"):
         if (found := _GOOGLE.match(given)) and int(found[2] or 0) < 2**64:
             span = b"%016x" % int(found[2]) if int(found[2] or 0) else b""

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The view `predictions` is derived from the pointer: re-pointed by whoever finds that it shows something else."""
+"""The views: `predictions`, re-pointed by whoever finds that it shows something else than the pointer says, and
+`prediction_log`, which shows the log's entries as one row per instance.
+"""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from .errors import Unavailable
+from .errors import DropfitError, NotFound, Unavailable
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -14,6 +16,29 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 TRIES = 5
+LOG_VIEW = "prediction_log"
+# Entries are as Cloud Logging's linked datasets hold them: cloud.google.com/logging/docs/analyze/examples. An array
+# is joined with another by their positions, since the emulator counts [OFFSET()] otherwise than BigQuery.
+LOG_SQL = """
+    SELECT
+      entry.timestamp AS timestamp,
+      entry.trace AS trace,
+      entry.span_id AS span_id,
+      JSON_VALUE(entry.json_payload, '$.model_version') AS model_version,
+      JSON_VALUE(entry.json_payload, '$.mode') AS mode,
+      SAFE_CAST(JSON_VALUE(entry.json_payload, '$.status') AS INT64) AS status,
+      SAFE_CAST(JSON_VALUE(entry.json_payload, '$.latency_ms') AS FLOAT64) AS latency_ms,
+      SAFE_CAST(JSON_VALUE(entry.json_payload, '$.log_share') AS FLOAT64) AS log_share,
+      position AS position,
+      instance AS instance,
+      JSON_VALUE(prediction, '$.value') AS value,
+      JSON_VALUE(prediction, '$.source') AS source,
+      JSON_VALUE_ARRAY(prediction, '$.policy') AS policy,
+      JSON_VALUE(prediction, '$.error.status') AS error
+    FROM `{entries}` AS entry,
+      UNNEST(JSON_QUERY_ARRAY(entry.json_payload, '$.request.instances')) AS instance WITH OFFSET AS position,
+      UNNEST(JSON_QUERY_ARRAY(entry.json_payload, '$.response.predictions')) AS prediction WITH OFFSET AS place
+    WHERE JSON_VALUE(entry.json_payload, '$.kind') = 'prediction' AND place = position"""
 
 
 def repair(registry: Registry, warehouse: Warehouse) -> str:
@@ -34,3 +59,25 @@ def repair(registry: Registry, warehouse: Warehouse) -> str:
         LOG.info("the view shows %s now", pointer.table)
         repaired = pointer.table
     raise Unavailable("the pointer moves quicker than the view can follow; the next sweep looks again")
+
+
+def show_log(entries: str, warehouse: Warehouse) -> bool:
+    """Make the view `prediction_log` over the table of log entries; whether there is one now.
+
+    No training fails for want of it: what is amiss is logged, and the next job tries again.
+
+    Args:
+        entries: `PROJECT.DATASET.TABLE`; empty for no view.
+        warehouse: where the view is made.
+    """
+    if not entries:
+        return False
+    try:
+        warehouse.make_view(LOG_VIEW, LOG_SQL, entries)
+    except NotFound:
+        LOG.warning("no view %s: %s (DROPFIT_LOG_TABLE) does not exist yet", LOG_VIEW, entries)
+        return False
+    except DropfitError as error:
+        LOG.warning("no view %s: %s", LOG_VIEW, error)
+        return False
+    return True

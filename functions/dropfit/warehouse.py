@@ -35,6 +35,7 @@ QUERY_TIMEOUT = 300.0
 LOAD_TIMEOUT = 3600.0
 """Seconds that a load may take."""
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}\Z")
+TABLE = re.compile(r"[a-z][a-z0-9.:-]{0,127}\.[A-Za-z0-9_]{1,1024}\.[A-Za-z0-9_]{1,1024}\Z")
 
 
 class Warehouse:
@@ -113,6 +114,22 @@ class Warehouse:
         """Make the view show a table: one atomic statement."""
         sql = f"CREATE OR REPLACE VIEW `{self.name(VIEW)}` AS SELECT * FROM `{self.name(table)}`"  # noqa: S608
         self.query(sql, {})
+
+    def make_view(self, view: str, select: str, source: str) -> None:
+        """Make or replace a view over a table of another dataset: one atomic statement.
+
+        Args:
+            view: its name in our dataset.
+            select: SQL with `{entries}` where the table's name belongs.
+            source: `PROJECT.DATASET.TABLE`.
+
+        Raises:
+            SettingsError: when that is no table's name.
+            NotFound: when there is no such table.
+        """
+        if not TABLE.match(source):
+            raise SettingsError(f"{source[:200]!r} is not PROJECT.DATASET.TABLE")
+        self.query(f"CREATE OR REPLACE VIEW `{self.name(view)}` AS {select.format(entries=source)}", {})
 
     def shown(self) -> str:
         """The table that the view shows, empty when there is no view of ours."""

@@ -16,12 +16,16 @@ import httpx
 import msgspec
 import uvicorn
 
+from .. import logging_sink
 from . import endpoints, sweeper
 from .chaos import unruly
 from .delivery import Delivery, post_to
 from .options import Options
 from .publisher import Publisher, start_server
 from .queue import Event, Queue
+
+LOG_SECONDS = 0.5
+"""Pause between two looks for new log lines."""
 
 
 async def run(options: Options) -> None:
@@ -47,11 +51,12 @@ async def run(options: Options) -> None:
     delivering = asyncio.create_task(delivery.run())
     # Without its loop the process is of no use and must not look healthy.
     delivering.add_done_callback(lambda _: setattr(http, "should_exit", True))
-    stop_sweeping = _sweep(options)
+    stop_sweeping, stop_logging = _sweep(options), _take_in_logs(options)
     try:
         await http.serve()  # returns on a signal
     finally:
         stop_sweeping()
+        stop_logging()
         await publisher.stop(grace=1.0)
         delivering.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -71,6 +76,13 @@ def _sweep(options: Options) -> sweeper.Stop:
     if not options.sweep:
         return lambda: None
     return sweeper.start(functools.partial(sweeper.dropfit_sweep, options.sweep), options.sweep_seconds)
+
+
+def _take_in_logs(options: Options) -> sweeper.Stop:
+    if not options.log:
+        return lambda: None
+    pump = logging_sink.pumping(options.log, options.log_cursor, options.bigquery, options.project)
+    return sweeper.start(pump, LOG_SECONDS)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         request_timeout: seconds that the target has to answer.
         sweep: `module:attribute` of a function that takes Settings; empty for none.
         sweep_seconds: pause between two sweeps.
+        log: the predict function's log, whose lines become log entries; empty for none.
+        log_cursor: file that says how far it was read.
+        bigquery: base URL of the BigQuery emulator.
+        project: Google Cloud project.
         chaos: what happens to events on their way, for tests.
     """
 
@@ -39,4 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout: float = 60.0
     sweep: str = "dropfit.sweep:sweep"
     sweep_seconds: float = 10.0
+    log: str = ""
+    log_cursor: str = ""
+    bigquery: str = ""
+    project: str = ""
     chaos: Chaos = Chaos()
