@@ -10,7 +10,7 @@ import msgspec
 from dropfit.errors import LocalCloudError
 from dropfit.settings import Settings, variable
 
-from . import logging_sink
+from . import log_entries
 from .home import Home
 
 PROJECT = "dropfit-local"
@@ -35,7 +35,7 @@ def environment(home: Home, ports: Mapping[str, int], environ: Mapping[str, str]
         variable("predict_url"): _url(ports["predict"]),
         variable("on_upload_url"): _url(ports["on_upload"]),
         variable("jobs_dir"): str(home.logs),
-        variable("log_table"): f"{PROJECT}.{logging_sink.DATASET}.{logging_sink.TABLE}",
+        variable("log_table"): f"{PROJECT}.{log_entries.DATASET}.{log_entries.TABLE}",
         "GOOGLE_APPLICATION_CREDENTIALS": str(home.credentials),
     }
     # A job in the cloud launched by a laptop's upload would surprise everybody: locally, jobs are processes.

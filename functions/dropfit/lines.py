@@ -32,6 +32,7 @@ class Lines:
         self._poll: select.poll | None = None
         self._opened = False
         self._busy = False
+        self._begun = False  # the first in the queue is the rest of a line
         self._deadline = 0.0
         self._untold = 0
         self.waiting = 0
@@ -60,13 +61,12 @@ class Lines:
         self._busy = True
         try:
             self._drain()
-            if self._untold and self.waiting < self._most // 2:
+            if self._untold and not self._begun and self.waiting < self._most // 2 and self._ready():
                 self._tell()
-                self._drain()
         except OSError:
             self._drop(len(self._queue))
             self._queue.clear()
-            self.waiting = 0
+            self.waiting, self._begun = 0, False
         finally:
             self._busy = False
         self.stuck = self.waiting > 0
@@ -76,10 +76,18 @@ class Lines:
             self._open()
         while self._queue and self._ready():
             piece = self._piece()
-            written = os.write(self._fd, piece)
+            try:
+                written = os.write(self._fd, piece)
+            except BlockingIOError:  # somebody made it non-blocking, and another writer was quicker
+                self._queue.appendleft(piece)
+                return
+            except OSError:
+                self._drop(piece.count(b"\n"))  # a line without its end has its rest in the queue
+                raise
             self.waiting -= written
             if written < len(piece):
                 self._queue.appendleft(piece[written:])
+            self._begun = not piece[:written].endswith(b"\n")
 
     def _open(self) -> None:
         mode = os.fstat(self._fd).st_mode
@@ -112,11 +120,10 @@ class Lines:
         self._untold += lines
 
     def _tell(self) -> None:
-        count, self._untold = self._untold, 0
         now, nanos = divmod(time.time_ns(), 1_000_000_000)
         line = (
             b'{"severity":"WARNING","message":"%d lines of the prediction log were dropped: standard output is not '
             b'read quickly enough","timestamp":{"seconds":%d,"nanos":%d},"kind":"dropped","dropped":%d}\n'
-        ) % (count, now, nanos, count)
-        self._queue.append(line)
-        self.waiting += len(line)
+        ) % (self._untold, now, nanos, self._untold)
+        os.write(self._fd, line)
+        self._untold = 0

@@ -123,7 +123,8 @@ class PredictionLog:
             (reply if b"\n" not in reply else _in_one_line(reply)) or b"null",
         )
         self._lines.add(line)
-        if self._ending or self._lines.waiting >= EAGER and not self._lines.stuck or time.monotonic() >= self._due:
+        many = self._lines.waiting >= EAGER and not self._lines.stuck
+        if many or self._ending or time.monotonic() >= self._due:
             self.flush()
         elif self._timer is None:
             self._arm()
@@ -190,7 +191,7 @@ class PredictionLog:
 
 def _in_one_line(document: bytes) -> bytes:
     """Valid JSON holds newlines only between its tokens; what a decoder skips may hold bytes that are no UTF-8."""
-    return document.decode(errors="replace").replace("\n", " ").encode()
+    return document.decode(errors="replace").replace("\r", " ").replace("\n", " ").encode()
 
 
 def _shortened(body: bytes, reply: bytes) -> tuple[bytes, bytes, bytes]:

@@ -56,13 +56,12 @@ def parse(headers: Mapping[bytes, bytes]) -> Trace | None:
     Args:
         headers: names in lower case.
     """
-    if (given := headers.get(b"traceparent")) and len(given) <= 200:
-        # Version 00 ends after the flags; a later one may add fields.
-        if (found := _W3C.match(given)) and (given[:2] != b"00" or len(given) == 55):
-            trace, span, flags = found.groups()
-            return Trace(trace, span, flags in b"13579bdf")
-    if given := headers.get(b"x-cloud-trace-context"):
-        if (found := _GOOGLE.match(given)) and int(found[2] or 0) < 2**64:
-            span = b"%016x" % int(found[2]) if int(found[2] or 0) else b""
-            return Trace(found[1].lower(), span, found[3] == b"1")
+    given = headers.get(b"traceparent", b"")
+    # Version 00 ends after the flags; a later one may add fields.
+    if given and (found := _W3C.match(given)) and (given[:2] != b"00" or len(given) == 55):
+        trace, span, flags = found.groups()
+        return Trace(trace, span, flags in b"13579bdf")
+    given = headers.get(b"x-cloud-trace-context", b"")
+    if given and (found := _GOOGLE.match(given)) and (number := int(found[2] or 0)) < 2**64:
+        return Trace(found[1].lower(), b"%016x" % number if number else b"", found[3] == b"1")
     return None

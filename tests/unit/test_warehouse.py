@@ -12,7 +12,7 @@ import pytest
 from fakes import tea
 from google.api_core import exceptions as google_errors
 
-from dropfit import tables, warehouse
+from dropfit import tables, view, warehouse
 from dropfit.contract import Number
 from dropfit.errors import ArtifactError, NotFound, Refused, SettingsError, Unavailable
 from dropfit.settings import Settings
@@ -66,9 +66,9 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
 
 
 def test_no_alias_in_our_sql_is_a_reserved_word() -> None:
-    source = Path(warehouse.__file__).read_text()
+    source = Path(warehouse.__file__).read_text() + view.LOG_SQL
     aliases = {alias.lower() for alias in re.findall(r"\bAS (?!SELECT)(\w+)", source)}
-    assert len(aliases) >= 4
+    assert len(aliases) >= 12
     assert aliases & RESERVED == set()
 
 
@@ -87,6 +87,28 @@ def test_a_name_that_is_no_table_never_reaches_a_query(client: Client) -> None:
     with pytest.raises(ArtifactError):
         Warehouse(SETTINGS).point_view("x`; DROP TABLE y; --")
     assert client.asked == []
+
+
+def test_the_view_of_the_prediction_log_reads_the_table_of_entries(client: Client) -> None:
+    assert view.show_log("p.logs._AllLogs", Warehouse(SETTINGS))
+    (sql,), _ = client.asked[0]
+    assert sql.startswith("CREATE OR REPLACE VIEW `p.dropfit.prediction_log` AS")
+    assert "FROM `p.logs._AllLogs` AS entry" in sql
+
+
+@pytest.mark.parametrize("entries", ["", "no table", "p.logs", "p.logs._AllLogs`; DROP TABLE x; --", "p.{0}.x"])
+def test_without_a_table_of_entries_there_is_no_view_and_no_query(client: Client, entries: str) -> None:
+    assert not view.show_log(entries, Warehouse(SETTINGS))
+    assert client.asked == []
+
+
+@pytest.mark.parametrize("fault", [google_errors.NotFound("x"), google_errors.Forbidden("x"), ConnectionError("x")])
+def test_a_log_that_does_not_exist_yet_or_is_out_of_reach_stops_nobody(
+    client: Client, fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.fault = fault
+    assert not view.show_log("p.logs._AllLogs", Warehouse(SETTINGS))
+    assert "no view prediction_log" in caplog.text
 
 
 @pytest.mark.parametrize(
