@@ -35,8 +35,7 @@ PAUSE = 0.1
 PATIENCE = 2.0
 """Seconds that a process which ends waits for its reader."""
 _LINE = (
-    b'{"severity":"%b","message":%b,"timestamp":{"seconds":%d,"nanos":%d}%b,"kind":"prediction","status":%d,'
-    b'"latency_ms":%.3f,"instance_count":%d%b,"request":%b,"response":%b}\n'
+    b'%b"timestamp":{"seconds":%d,"nanos":%d}%b,"latency_ms":%.3f,"instance_count":%d%b,"request":%b,"response":%b}\n'
 )
 
 
@@ -63,7 +62,7 @@ class PredictionLog:
         self._share = share
         self._lines = Lines(fd, most_bytes)
         self._tails: dict[tuple[str, str], bytes] = {}
-        self._messages: dict[tuple[str, int], bytes] = {}
+        self._heads: dict[tuple[str, int], bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._ending = False
@@ -104,24 +103,24 @@ class PredictionLog:
         trace = parse(headers)
         if self._share < 1 and (trace.chance if trace else random.random()) >= self._share:  # noqa: S311 (sampling)
             return
-        whole, nanos = divmod(time.time_ns(), 1_000_000_000)
         tail = self._tails.get((version, mode)) or self._tail(version, mode)
         if len(body) + len(reply) > MOST_LINE - 1024:
             body, reply, cut = _shortened(body, reply)
             tail += cut
         line = _LINE % (
-            b"INFO" if status < 400 else b"WARNING" if status < 500 else b"ERROR",
-            self._messages.get((path, status)) or self._message(path, status),
-            whole,
-            nanos,
+            self._heads.get((path, status)) or self._head(path, status),
+            *divmod(time.time_ns(), 1_000_000_000),
             trace.fields(self._project) if trace else b"",
-            status,
             seconds * 1e3,
             count,
             tail,
             (body if body.isascii() and b"\n" not in body else _in_one_line(body)) or b"null",
             (reply if b"\n" not in reply else _in_one_line(reply)) or b"null",
         )
+        self._put(line)
+
+    def _put(self, line: bytes) -> None:
+        """Queue a line, and write when it is time: the first after a pause at once, as there may be no CPU later."""
         self._lines.add(line)
         many = self._lines.waiting >= EAGER and not self._lines.stuck
         if many or self._ending or time.monotonic() >= self._due:
@@ -182,10 +181,14 @@ class PredictionLog:
         self._tails[version, mode] = made
         return made
 
-    def _message(self, path: str, status: int) -> bytes:
-        made = msgspec.json.encode(f"{path[:200].encode(errors='replace').decode()} {status}")
-        if len(self._messages) < 64:  # paths are the client's to choose
-            self._messages[path, status] = made
+    def _head(self, path: str, status: int) -> bytes:
+        """What only path and status decide: `{"severity":...,`."""
+        severity = "INFO" if status < 400 else "WARNING" if status < 500 else "ERROR"
+        message = f"{path[:200].encode(errors='replace').decode()} {status}"
+        fields = {"severity": severity, "message": message, "kind": "prediction", "status": status}
+        made = msgspec.json.encode(fields)[:-1] + b","
+        if len(self._heads) < 64:  # paths are the client's to choose
+            self._heads[path, status] = made
         return made
 
 

@@ -92,6 +92,7 @@ def test_the_file_holds_what_is_promised_and_the_settings_of_up(whole: LocalClou
         "DROPFIT_PREDICT_URL",
         "DROPFIT_ON_UPLOAD_URL",
         "DROPFIT_JOBS_DIR",
+        "DROPFIT_LOG_TABLE",
         "GOOGLE_APPLICATION_CREDENTIALS",
         "DROPFIT_TRAINING",
     }
