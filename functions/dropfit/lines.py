@@ -18,7 +18,8 @@ class Lines:
     """A bounded queue of lines before a descriptor.
 
     A pipe or socket is asked before each piece whether it takes it; files and terminals are just written. The
-    descriptor is not made non-blocking: that would hold for everybody who shares it, such as standard error.
+    descriptor is not made non-blocking: that would hold for everybody who shares it, such as standard error. Lines
+    of several processes on one pipe stay apart as far as they are no longer than CHUNK.
 
     Args:
         fd: where to write.
