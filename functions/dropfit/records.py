@@ -26,7 +26,8 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 decode = msgspec.msgpack.Decoder(dict[str, Row]).decode
-"""A MessagePack map of keys and rows -> a dict; raises msgspec.MsgspecError."""
+"""A MessagePack map of keys and rows -> a dict; raises DAMAGED."""
+DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 def packed(row: Row) -> bytes:

@@ -25,10 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from zlib import crc32
 
-import msgspec
-
 from .errors import ArtifactError, disk
-from .records import Row, decode, encode, head, packed
+from .records import DAMAGED, Row, decode, encode, head, packed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +35,10 @@ SUFFIX = ".head"
 MAGIC = b"dropfit1"
 HEADER = struct.Struct("<8sIIIIQ")
 KEYS_PER_BUCKET = 4
-BUCKET_BYTES = 4 + 1  # its place, and its map's header: longer from 16 keys on, which `_Heap.fit` sees to
+BUCKET_BYTES = 4 + 1  # its place, and its map's header: longer from 16 keys on, which `_Heap._fit` sees to
 SMALLEST = HEADER.size + 4 + 2 * BUCKET_BYTES
 LARGEST = 2**32 - 1
-_PLACES = struct.Struct("<II")
+_between = struct.Struct("<II").unpack_from
 
 
 class Written(NamedTuple):
@@ -128,16 +126,16 @@ class _Table:
         """The row of a key, or None."""
         try:
             place = self._begin + 4 * (crc32(key.encode()) % self._buckets)
-            begin, end = _PLACES.unpack_from(self._map, place)
+            begin, end = _between(self._map, place)
             return decode(self._map[begin:end]).get(key)
-        except msgspec.MsgspecError as error:
-            raise ArtifactError(f"the snapshot is damaged: {error}") from error
         except UnicodeEncodeError:  # half of a surrogate pair: no key of a table holds one
             return None
+        except DAMAGED as error:
+            raise ArtifactError(f"the snapshot is damaged: {error}") from error
 
     def places(self, bucket: int) -> tuple[int, int]:
         """Where a bucket begins and ends."""
-        begin, end = _PLACES.unpack_from(self._map, self._begin + 4 * bucket)
+        begin, end = _between(self._map, self._begin + 4 * bucket)
         return begin, end
 
     def items(self) -> Iterator[tuple[str, Row]]:
@@ -146,7 +144,7 @@ class _Table:
             begin, end = self.places(bucket)
             try:
                 yield from decode(self._map[begin:end]).items()
-            except msgspec.MsgspecError as error:
+            except DAMAGED as error:
                 raise ArtifactError(f"the snapshot is damaged: {error}") from error
 
 
@@ -158,7 +156,7 @@ def write(
 ) -> Written:
     """Write the file: groups first, in at most half of the bytes, then rows until the next would not fit.
 
-    Holds once what the file will hold, and 12 bytes a row; what does not fit is counted and let go.
+    Holds in memory what the file will hold, once, and some 24 bytes a row; what does not fit is counted and let go.
 
     Args:
         path: where to; what is there is overwritten.
@@ -247,12 +245,12 @@ class _Heap:
         for count in counts.tolist():
             parts = [records[ends[i] : ends[i + 1]] for i in order[begin : begin + count]]
             begin += count
-            packed = _bucket(parts)
-            if len(decode(packed)) < count:
+            whole = _bucket(parts)
+            if len(decode(whole)) < count:
                 parts = _first_of_each(parts)
-                packed = _bucket(parts)
+                whole = _bucket(parts)
             places.append(at)
-            held, at = held + len(parts), at + file.write(packed)
+            held, at = held + len(parts), at + file.write(whole)
         return held
 
 
