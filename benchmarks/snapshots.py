@@ -128,14 +128,14 @@ def memory(path: Path) -> tuple[int, int]:
 
 
 def loop(get: Get, keys: list[str]) -> float:
-    """Microseconds a look-up, one after the other: the best of three rounds, each of other keys."""
+    """Microseconds of CPU a look-up, one after the other: the best of three rounds, each of other keys."""
     rounds = []
     for part in range(3):
         chosen = keys[part::3]
-        began = time.perf_counter()
+        began = time.process_time()
         for key in chosen:
             get(key)
-        rounds.append(1e6 * (time.perf_counter() - began) / len(chosen))
+        rounds.append(1e6 * (time.process_time() - began) / len(chosen))
     return min(rounds)
 
 
@@ -173,8 +173,8 @@ def measure(form: str, path: Path, keys: int) -> dict[str, float]:
         "open_ms": milliseconds,
         "hit": hit,
         "miss": miss,
-        "cold_hit": cold(get, there[:2000]),
-        "cold_miss": cold(get, missing[:2000]),
+        "cold_hit": cold(get, there[:900]),
+        "cold_miss": cold(get, missing[:900]),
         "opening": after[1] - before[1],
         "beside": read[1],
         "own": read[0],
@@ -187,77 +187,81 @@ def child(*arguments: str | int) -> Any:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def row_of(form: str, folder: Path, keys: int, base: float) -> tuple[list[str], float]:
-    """A format's row of the table; and the memory beside the file."""
-    path = folder / form
-    seconds, same, size, fit = 0.0, NONE, 0, NONE
-    if form != "nothing":
-        made = folder / form.removesuffix("-mmap")
-        if not made.exists():
-            hashes = []
-            for _ in range(2):  # small ones, twice, each by a process of its own
-                child("--build", form, "--path", made, "--keys", keys // 100)
-                hashes.append(hashlib.sha256(made.read_bytes()).hexdigest())
-                made.unlink()
-            same = "yes" if len(set(hashes)) == 1 else "no"
-            seconds = child("--build", form, "--path", made, "--keys", keys)
-        path, size = made, made.stat().st_size
-        fit = f"{int(64 * MEBIBYTES / (size / keys)):,}"
-    found = child("--measure", form, "--path", path, "--keys", keys)
-    beside = found["beside"] - base
-    return [
-        FORMATS[form],
-        f"{size:,}" if size else NONE,
-        f"{size / keys:.1f}" if size else NONE,
-        fit,
-        f"{seconds:.0f}" if seconds else NONE,
-        same,
-        f"{found['open_ms']:.2f}",
-        *(f"{found[name]:.1f}" for name in ("hit", "miss", "cold_hit", "cold_miss")),
-        f"{found['opening'] / MEBIBYTES:.1f}",
-        f"{beside / MEBIBYTES:.1f}",
-        f"{found['own'] / MEBIBYTES:.0f}",
-        f"{(size + beside) / MEBIBYTES:.0f}",
-    ], found["beside"]
+def made(form: str, folder: Path, keys: int) -> tuple[str, str]:
+    """Write a format's file where there is none: seconds, and whether two processes write the same bytes."""
+    path, hashes = folder / form, set()
+    for _ in range(2):
+        child("--build", form, "--path", path.with_suffix(".small"), "--keys", keys // 100)
+        hashes.add(hashlib.sha256(path.with_suffix(".small").read_bytes()).hexdigest())
+        path.with_suffix(".small").unlink()
+    seconds = NONE if path.exists() else f"{child('--build', form, '--path', path, '--keys', keys):.0f}"
+    return seconds, "yes" if len(hashes) == 1 else "no"
 
 
-def compare(keys: int, folder: Path) -> None:
-    """Print one table."""
+def compare(keys: int, folder: Path, rounds: int) -> None:
+    """Print one table. The rounds are interleaved, and of each figure the smallest counts."""
+    forms = [form for form in FORMATS if form != "lmdb" or find_spec("lmdb")]
+    files = {form: made(form, folder, keys) for form in forms if form != "nothing" and not form.endswith("mmap")}
+    found: dict[str, dict[str, float]] = {}
+    for _ in range(rounds):
+        for form in forms:
+            fresh = child("--measure", form, "--path", folder / form.removesuffix("-mmap"), "--keys", keys)
+            found[form] = {name: min(value, found.get(form, fresh)[name]) for name, value in fresh.items()}
     table = Table(title=f"{keys:,} keys such as {key_of(4711)!r}, on {folder.parent}")
-    headings = ["format", "bytes", "a key", "in 64 MiB", "build s", "same bytes", "open ms", "hit us", "miss us"]
-    headings += ["cold hit us", "cold miss us", "opening adds MiB", "100,000 gets: own MiB beside the file"]
-    headings += ["the file's pages seen MiB", "file + own MiB"]
+    headings = [
+        "format",
+        "bytes",
+        "a key",
+        "in 64 MiB",
+        "build CPU s",
+        "same bytes",
+        "open ms",
+        "hit CPU us",
+        "miss CPU us",
+    ]
+    headings += ["cold hit us", "cold miss us", "opening adds MiB", "after 100,000 gets: beside the file MiB"]
+    headings += ["the file's pages MiB", "file + own MiB"]
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "format" else "right")
-    base = 0.0
-    for form in FORMATS:
-        if form == "lmdb" and not find_spec("lmdb"):
-            continue
-        cells, beside = row_of(form, folder, keys, base)
-        base = base or beside
-        table.add_row(*cells)
-        print(" | ".join(cells), file=sys.stderr, flush=True)
+    for form in forms:
+        size = 0 if form == "nothing" else (folder / form.removesuffix("-mmap")).stat().st_size
+        table.add_row(*cells(form, size, keys, files.get(form, (NONE, NONE)), found[form], found["nothing"]))
     Console(width=220).print(table)
+
+
+def cells(
+    form: str, size: int, keys: int, file: tuple[str, str], found: dict[str, float], base: dict[str, float]
+) -> list[str]:
+    """A format's row of the table."""
+    beside = found["beside"] - (base["beside"] if size else 0)
+    sizes = [f"{size:,}", f"{size / keys:.1f}", f"{int(64 * MEBIBYTES / (size / keys)):,}"] if size else [NONE] * 3
+    times = [f"{found[name]:.2f}" for name in ("open_ms", "hit", "miss", "cold_hit", "cold_miss")]
+    memories = (found["opening"], beside, found["own"], size + beside)
+    return [FORMATS[form], *sizes, *file, *times, *(f"{value / MEBIBYTES:.1f}" for value in memories)]
 
 
 def main() -> None:
     """Print the table, or be one of the processes that it is made of."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="keep the files there; those that are there are not made again")
     parser.add_argument("--build", choices=FORMATS, help=argparse.SUPPRESS)
     parser.add_argument("--measure", choices=FORMATS, help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.build:
-        began = time.perf_counter()
+        begun = time.process_time()
         build(given.build, given.path, given.keys)
-        print(json.dumps(time.perf_counter() - began))
+        print(json.dumps(time.process_time() - begun))
     elif given.measure:
         print(json.dumps(measure(given.measure, given.path, given.keys)))
+    elif given.folder:
+        compare(given.keys, given.folder, given.rounds)
     else:
         where = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - memory, as on Cloud Run
         with tempfile.TemporaryDirectory(dir=where) as folder:
-            compare(given.keys, Path(folder))
+            compare(given.keys, Path(folder), given.rounds)
 
 
 if __name__ == "__main__":
