@@ -116,13 +116,16 @@ def opened(form: str, path: Path) -> Get:
 
 
 def memory(path: Path) -> tuple[int, int]:
-    """Proportional set size in bytes: of the file's own pages, and of all else."""
+    """Resident bytes: of the file's own pages (proportional set size), and of memory that no file is behind."""
     own = other = 0
     ours = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
-        if line.startswith("Pss:"):
-            own, other = (own + int(line.split()[1]), other) if ours else (own, other + int(line.split()[1]))
-        elif "-" in line.split()[0]:
+        name, *rest = line.split()
+        if name == "Pss:" and ours:
+            own += int(rest[0])
+        elif name == "Anonymous:":
+            other += int(rest[0])
+        elif "-" in name:
             ours = line.endswith(path.name)
     return 1024 * own, 1024 * other
 
