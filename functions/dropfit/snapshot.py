@@ -31,6 +31,8 @@ from .records import DAMAGED, Row, decode, encode, head, packed
 if TYPE_CHECKING:
     import numpy as np
 
+__all__ = ["SMALLEST", "SUFFIX", "Row", "Snapshot", "Written", "write"]
+
 SUFFIX = ".head"
 MAGIC = b"dropfit1"
 HEADER = struct.Struct("<8sIIIIQ")
