@@ -3,6 +3,7 @@
 
 .venv/bin/uv pip install -p .venv/bin/python lmdb   # not one of Dropfit's own packages; left out when it is missing
 .venv/bin/python -m benchmarks.snapshots --keys 10000000
+.venv/bin/python -m benchmarks.snapshots --keys 10000000 --bound   # what it takes to choose 64 MiB of them
 
 Each file is made and read in processes of its own, on /dev/shm, as on Cloud Run, where the disk is memory. All hold
 the same keys and the same rows, and every reader gives a `Row`.
@@ -14,6 +15,7 @@ import argparse
 import hashlib
 import json
 import random
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -243,11 +245,22 @@ def cells(
     return [FORMATS[form], *sizes, *file, *times, *(f"{value / MEBIBYTES:.1f}" for value in memories)]
 
 
+def bounded(keys: int, path: Path) -> str:
+    """What it takes to write as many of the keys as 64 MiB hold."""
+    began = time.process_time()
+    written = snapshot.write(path, pairs(keys), (), 64 * MEBIBYTES)
+    seconds, peak = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return f"{written}: {seconds:.1f} s of CPU, this process's peak {peak:.0f} MiB"
+
+
 def main() -> None:
     """Print the table, or be one of the processes that it is made of."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--bound", action="store_true", help="only write what fits in 64 MiB, and say what that takes"
+    )
     parser.add_argument("--folder", type=Path, help="keep the files there; those that are there are not made again")
     parser.add_argument("--build", choices=FORMATS, help=argparse.SUPPRESS)
     parser.add_argument("--measure", choices=FORMATS, help=argparse.SUPPRESS)
@@ -264,6 +277,9 @@ def main() -> None:
     else:
         where = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - memory, as on Cloud Run
         with tempfile.TemporaryDirectory(dir=where) as folder:
+            if given.bound:
+                print(bounded(given.keys, Path(folder) / "bounded"))
+                return
             compare(given.keys, Path(folder), given.rounds)
 
 
