@@ -31,12 +31,13 @@ from .kinds import (
     Gate,
     Label,
     Number,
-    Policy,
     Probability,
     Quantity,
     Target,
     Timestamp,
 )
+from .rulecheck import check
+from .rules import Deny, Monotone, Policy
 
 __all__ = [
     "METRICS",
@@ -44,9 +45,11 @@ __all__ = [
     "Column",
     "Columns",
     "Contract",
+    "Deny",
     "Feature",
     "Gate",
     "Label",
+    "Monotone",
     "Number",
     "Policy",
     "Probability",
@@ -115,6 +118,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
             raise ContractError(
                 f"{self.name}: backoff must be beginnings of the key ({', '.join(self.key)}), the longest first"
             )
+        check(self.policy, self.inputs, self.target)
 
     def _given(self, feature: Feature) -> bool:
         by = feature.given_by if isinstance(feature, Number) else ()

@@ -40,14 +40,22 @@ class Encoding(msgspec.Struct, frozen=True):
     Attributes:
         vocabularies: category feature -> its values; a value's position is its code.
         pinned: number feature -> what determines it.
+        ranges: number, derived ones included -> its smallest and largest value; none where there was no value.
     """
 
     vocabularies: dict[str, tuple[str, ...]]
     pinned: dict[str, Pinned]
+    ranges: dict[str, tuple[float, float]] = {}
 
 
-def learn(contract: Contract, columns: Columns) -> Encoding:
-    """Vocabularies (sorted) and pinned values (the last one wins) of training rows, in the rows' order."""
+def learn(contract: Contract, columns: Columns, derive: Derive | None = None) -> Encoding:
+    """Vocabularies (sorted), pinned values (the last one wins) and ranges of training rows, in the rows' order.
+
+    Args:
+        contract: names and kinds of the features.
+        columns: the rows, shape (rows,) each.
+        derive: the problem's; without it the derived features have no range.
+    """
     vocabularies = {
         f.name: tuple(sorted({v for v in columns[f.name].tolist() if v is not None}))
         for f in contract.features
@@ -58,7 +66,16 @@ def learn(contract: Contract, columns: Columns) -> Encoding:
         for f in contract.features
         if isinstance(f, Number) and f.given_by
     }
-    return Encoding(vocabularies, pinned)
+    made = Encoding(vocabularies, pinned)
+    given = contract.inputs if derive else contract.features
+    numbers = [f.name for f in given if isinstance(f, Number)]
+    filled = Encoder(contract, made, derive).everything(columns) if derive else columns
+    return msgspec.structs.replace(made, ranges={n: seen for n in numbers if (seen := _range(filled[n]))})
+
+
+def _range(values: np.ndarray[Any, Any]) -> tuple[float, float] | None:
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if len(known) else None
 
 
 def _known(keys: list[str], values: np.ndarray[Any, Any]) -> dict[str, float]:
@@ -110,9 +127,15 @@ class Encoder:
         Returns:
             float32, shape (rows, inputs), C order; missing and unseen are NaN.
         """
+        return self.encode(self.everything(columns))
+
+    def everything(self, columns: Columns) -> Columns:
+        """The columns with missing pinned features filled in, and the derived ones."""
         filled = self.complete(columns)
-        if self._derive is not None:
-            filled = {**filled, **self._derive(filled)}
+        return filled if self._derive is None else {**filled, **self._derive(filled)}
+
+    def encode(self, filled: Columns) -> np.ndarray[Any, Any]:
+        """The matrix of columns that `everything` gave."""
         inputs = self.contract.inputs
         out = np.empty((len(filled[inputs[0].name]), len(inputs)), dtype=np.float32)
         for position, feature in enumerate(inputs):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words a problem is written in: columns, targets, policy and gate. Import them from dropfit.contract."""
+"""The words a problem is written in: columns, targets and gate. Import them from dropfit.contract."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import msgspec
 from .errors import ContractError
 
 
-def _ordered(what: str, minimum: float | None, maximum: float | None) -> None:
+def ordered(what: str, minimum: float | None, maximum: float | None) -> None:
+    """Refuse bounds that nothing can keep."""
     if minimum is not None and maximum is not None and minimum > maximum:
         raise ContractError(f"{what}: minimum {minimum:g} is above maximum {maximum:g}")
 
@@ -39,7 +40,7 @@ class Number(msgspec.Struct, frozen=True, kw_only=True, tag="number", omit_defau
 
     def __post_init__(self) -> None:
         """Refuse bounds that nothing can keep."""
-        _ordered(self.name, self.minimum, self.maximum)
+        ordered(self.name, self.minimum, self.maximum)
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True, tag="category", omit_defaults=True):
@@ -98,24 +99,6 @@ METRICS: dict[type, tuple[str, ...]] = {
     Quantity: ("rmse", "mae"),
 }
 """What a gate can decide by, the usual metric first; smaller is better."""
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What may be served, whatever the model says (numbers and probabilities only).
-
-    Attributes:
-        minimum: smaller predictions are raised to it, and the reply says `minimum`.
-        maximum: larger predictions are lowered to it, and the reply says `maximum`.
-        digits: predictions are rounded to so many decimals.
-    """
-
-    minimum: float | None = None
-    maximum: float | None = None
-    digits: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse bounds that nothing can keep."""
-        _ordered("policy", self.minimum, self.maximum)
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):

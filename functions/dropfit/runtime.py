@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import onnxruntime
 
-from . import policy
-from .contract import Columns, Contract, Label, Probability
+from .contract import Columns, Contract
 from .encoding import Encoder
 from .errors import ArtifactError
+from .policy import Fired, Guard
 
 
 class OnnxModel:
@@ -53,14 +53,14 @@ class Scored(msgspec.Struct, frozen=True):
     """Predictions for a row batch.
 
     Attributes:
-        values: shape (rows,): float64, or labels as an object array.
-        probabilities: shape (rows, classes) for a label target, else None.
+        values: shape (rows,): float64; labels, or numbers and None where the policy abstains, as an object array.
+        probabilities: shape (rows, classes) for a label target, else None; a row of zeros where all is denied.
         fired: per row, the policy's rules that changed the value.
     """
 
     values: Any
     probabilities: Any
-    fired: policy.Fired
+    fired: Fired
 
 
 class Scorer:
@@ -77,8 +77,8 @@ class Scorer:
         self.contract = contract
         self.encoder = encoder
         self.classes = classes
-        self._labels = np.array(classes, dtype=object)
         self.model = model
+        self.guard = Guard(contract, classes, encoder.encoding.ranges)
 
     def score(self, columns: Columns) -> Scored:
         """Predictions for features, shape (rows,) each.
@@ -86,13 +86,9 @@ class Scorer:
         Raises:
             ArtifactError: when the model answers something that is no number.
         """
-        raw = self.model(self.encoder.matrix(columns))
+        filled = self.encoder.everything(columns)
+        raw = self.model(self.encoder.encode(filled))
         lost = np.flatnonzero(~np.isfinite(raw).all(axis=1))
         if len(lost):
             raise ArtifactError(f"the model answers no number for {len(lost)} rows, the first of them row {lost[0]}")
-        target = self.contract.target
-        if isinstance(target, Label):
-            return Scored(self._labels[raw.argmax(axis=1)], raw, [()] * len(raw))
-        values = raw[:, -1] if isinstance(target, Probability) else raw[:, 0]
-        values, fired = policy.apply(self.contract.policy, values.astype(np.float64))
-        return Scored(values, None, fired)
+        return Scored(*self.guard.apply(filled, raw))

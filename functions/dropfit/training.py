@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -111,7 +113,7 @@ def raw_output(estimator: Any, matrix: Array, classes: int) -> Array:
 
 
 def _fit(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> tuple[Any, Encoding]:
-    encoding = learn(problem, columns)
+    encoding = _learned(problem, columns)
     matrix = _matrix(problem, encoding, columns)
     # An estimator without a random_state of its own draws from these: the same data and seed give the same model.
     random.seed(problem.seed)
@@ -123,10 +125,21 @@ def _fit(problem: Problem, columns: Columns, classes: tuple[str, ...]) -> tuple[
         raise TrainingError(f"the estimator refused the data: {describe(error)}") from error
 
 
+def _learned(problem: Problem, columns: Columns) -> Encoding:
+    with _derive_may_raise():
+        return learn(problem, columns, problem.derive)
+
+
 def _matrix(problem: Problem, encoding: Encoding, columns: Columns) -> Array:
-    try:
+    with _derive_may_raise():
         return Encoder(problem, encoding, problem.derive).matrix(columns)
-    except Exception as error:  # so may derive
+
+
+@contextmanager
+def _derive_may_raise() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
         raise TrainingError(f"problem.py's derive raised {describe(error)}") from error
 
 
