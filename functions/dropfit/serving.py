@@ -114,7 +114,8 @@ def _encode_predictions(served: Served, scored: Any) -> bytes:
     ]
     if scored.probabilities is not None:
         for row, shares in zip(rows, scored.probabilities.tolist(), strict=True):
-            row["probabilities"] = dict(zip(served.version.manifest.classes, shares, strict=True))
+            if any(shares):  # else the policy denies every label there
+                row["probabilities"] = dict(zip(served.version.manifest.classes, shares, strict=True))
     return msgspec.json.encode({"predictions": rows, "model_version": served.version.manifest.version})
 
 

@@ -102,7 +102,7 @@ def rows_table(
     table = features.append_column("prediction", pa.array(scored.values, kind))
     if scored.probabilities is not None:
         shares = [
-            [{"label": name, "probability": share} for name, share in zip(classes, row, strict=True)]
+            [{"label": name, "probability": share} for name, share in zip(classes, row, strict=True) if any(row)]
             for row in scored.probabilities.tolist()
         ]
         item = pa.struct([("label", pa.string()), ("probability", pa.float64())])
@@ -118,7 +118,7 @@ class TableFacts(NamedTuple):
     Attributes:
         rows: rows.
         keys: distinct keys.
-        nulls: rows without a prediction.
+        nulls: rows without a prediction where the policy does not say that it abstained, or the reverse.
         strangers: rows of another version.
     """
 
@@ -129,7 +129,8 @@ class TableFacts(NamedTuple):
 
 
 def verify(table: str, facts: TableFacts, expected: int) -> None:
-    """A table may be served when it holds every expected key once, each with a prediction of its own version.
+    """A table may be served when it holds every expected key once, each with a prediction of its own version, or with
+    an abstention of its policy.
 
     Raises:
         Conflict: saying what it holds instead.
@@ -137,5 +138,5 @@ def verify(table: str, facts: TableFacts, expected: int) -> None:
     if facts != TableFacts(expected, expected, 0, 0):
         raise Conflict(
             f"{table} is not what was loaded: {facts.rows:,} rows and {facts.keys:,} keys instead of {expected:,}, "
-            f"{facts.nulls:,} without prediction, {facts.strangers:,} of another version; it is not served"
+            f"{facts.nulls:,} without prediction or abstention, {facts.strangers:,} of another version; it is not served"
         )

@@ -20,6 +20,7 @@ from google.cloud import bigquery
 
 from .errors import ArtifactError, NotFound, SettingsError, is_transient, of_google
 from .manifest import VIEW
+from .rules import ABSTENTION
 from .settings import Settings
 from .tables import TableColumn, TableFacts
 
@@ -98,16 +99,16 @@ class Warehouse:
             AGAIN(self._load_once)(list(uris), self.name(table), config)
 
     def facts(self, table: str, key: Sequence[str], version: str) -> TableFacts:
-        """What a table holds: rows, distinct keys, rows without prediction, rows of another version."""
+        """What a table holds: rows, distinct keys, rows without prediction or abstention, rows of another version."""
         quoted = ", ".join(f"`{name}`" for name in key)
         sql = f"""
             SELECT SUM(n) AS all_rows, COUNT(*) AS all_keys, SUM(n_null) AS null_rows, SUM(n_other) AS other_rows
             FROM (
-              SELECT COUNT(*) AS n, COUNTIF(prediction IS NULL) AS n_null,
+              SELECT COUNT(*) AS n, COUNTIF((prediction IS NULL) != REGEXP_CONTAINS(IFNULL(policy, ''), @abstained)) AS n_null,
                      COUNTIF(model_version IS NULL OR model_version != @version) AS n_other
               FROM `{self.name(table)}` GROUP BY {quoted}
             )"""  # noqa: S608 (names are checked, the value is a parameter)
-        (row,) = self.query(sql, {"version": version})
+        (row,) = self.query(sql, {"version": version, "abstained": ABSTENTION})
         return TableFacts(*(int(row[name] or 0) for name in ("all_rows", "all_keys", "null_rows", "other_rows")))
 
     def point_view(self, table: str) -> None:
