@@ -39,7 +39,8 @@ class Labels:
         answers: list[list[float]] = raw.tolist()
         if not all(math.isfinite(sum(shares)) for shares in answers):
             raise ArtifactError("the model answers no number")
-        made = [self.one(row, shares) for row, shares in zip(instances, answers, strict=True)]
+        rows = instances if self.needs_features else [{}] * len(answers)
+        made = [self.one(row, shares) for row, shares in zip(rows, answers, strict=True)]
         return Guarded(
             [decision.value for decision in made],
             [decision.probabilities for decision in made],
@@ -120,8 +121,11 @@ def _shared(shares: list[float], left: list[int]) -> list[float]:
     Probabilities of which nothing is taken stay as they are, to the last bit.
     """
     allowed = set(left)
-    if not any(share for place, share in enumerate(shares) if place not in allowed):
-        return shares
     known = sum(shares[place] for place in left)
+    if known >= SMALLEST and not any(share for place, share in enumerate(shares) if place not in allowed):
+        return shares
     even = 1 / max(1, len(left))
-    return [((share / known if known else even) if place in allowed else 0.0) for place, share in enumerate(shares)]
+    return [
+        ((share / known if known >= SMALLEST else even) if place in allowed else 0.0)
+        for place, share in enumerate(shares)
+    ]

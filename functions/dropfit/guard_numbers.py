@@ -50,7 +50,8 @@ class Numbers:
                 return Guarded(values, None, [()] * len(values))
         if not all(map(math.isfinite, values)):
             raise ArtifactError("the model answers no number")
-        made = [self.one(row, value) for row, value in zip(instances, values, strict=True)]
+        rows = instances if self.needs_features else [{}] * len(values)
+        made = [self.one(row, value) for row, value in zip(rows, values, strict=True)]
         return Guarded([decision.value for decision in made], None, [decision.fired for decision in made])
 
     def one(self, features: Row, answer: float) -> Decision:

@@ -67,7 +67,7 @@ class Guard:
         Raises:
             ArtifactError: when the model's answer is no number.
         """
-        return self._judge.few(raw, instances if self.needs_features else [{}] * len(raw))
+        return self._judge.few(raw, instances)
 
     def one(self, features: Row, answer: Any) -> Decision:
         """One answer of any source: a model's row, a group's mean.

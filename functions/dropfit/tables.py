@@ -102,7 +102,8 @@ def rows_table(
     table = features.append_column("prediction", pa.array(scored.values, kind))
     if scored.probabilities is not None:
         shares = [
-            [{"label": name, "probability": share} for name, share in zip(classes, row, strict=True) if any(row)]
+            # All of them are 0 where the policy denies every label.
+            [{"label": n, "probability": p} for n, p in zip(classes, row, strict=True)] if any(row) else []
             for row in scored.probabilities.tolist()
         ]
         item = pa.struct([("label", pa.string()), ("probability", pa.float64())])
@@ -138,5 +139,6 @@ def verify(table: str, facts: TableFacts, expected: int) -> None:
     if facts != TableFacts(expected, expected, 0, 0):
         raise Conflict(
             f"{table} is not what was loaded: {facts.rows:,} rows and {facts.keys:,} keys instead of {expected:,}, "
-            f"{facts.nulls:,} without prediction or abstention, {facts.strangers:,} of another version; it is not served"
+            f"{facts.nulls:,} without prediction or abstention, {facts.strangers:,} of another version; "
+            "it is not served"
         )

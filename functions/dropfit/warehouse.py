@@ -104,7 +104,8 @@ class Warehouse:
         sql = f"""
             SELECT SUM(n) AS all_rows, COUNT(*) AS all_keys, SUM(n_null) AS null_rows, SUM(n_other) AS other_rows
             FROM (
-              SELECT COUNT(*) AS n, COUNTIF((prediction IS NULL) != REGEXP_CONTAINS(IFNULL(policy, ''), @abstained)) AS n_null,
+              SELECT COUNT(*) AS n,
+                     COUNTIF((prediction IS NULL) != REGEXP_CONTAINS(IFNULL(policy, ''), @abstained)) AS n_null,
                      COUNTIF(model_version IS NULL OR model_version != @version) AS n_other
               FROM `{self.name(table)}` GROUP BY {quoted}
             )"""  # noqa: S608 (names are checked, the value is a parameter)

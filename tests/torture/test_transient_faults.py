@@ -136,7 +136,12 @@ def test_a_fault_of_storage_that_lasts_is_unavailable_inside_a_deadline(
         assert before_storage.broken > 1, f"{name} was not tried again after {fault}"
 
 
-COLUMNS = (TableColumn("pot", "INT64"), TableColumn("prediction", "FLOAT64"), TableColumn("model_version", "STRING"))
+COLUMNS = (
+    TableColumn("pot", "INT64"),
+    TableColumn("prediction", "FLOAT64"),
+    TableColumn("policy", "STRING"),
+    TableColumn("model_version", "STRING"),
+)
 
 
 @pytest.fixture
@@ -145,7 +150,8 @@ def table(
 ) -> Iterator[tuple[Warehouse, str]]:
     found = deployment()
     sink = io.BytesIO()
-    pq.write_table(pa.table({"pot": [1, 2], "prediction": [0.5, 0.25], "model_version": ["v", "v"]}), sink)
+    rows = {"pot": [1, 2], "prediction": [0.5, 0.25], "policy": ["", "minimum"], "model_version": ["v", "v"]}
+    pq.write_table(pa.table(rows), sink)
     data = storage.connect(found).data
     data.put("rows.parquet", sink.getvalue())
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", before_bigquery.url)

@@ -140,6 +140,29 @@ def test_an_empty_batch_makes_an_empty_matrix() -> None:
     assert encoding.length({}) == 0
 
 
-def test_a_contract_without_categories_or_pins_learns_nothing() -> None:
+def test_a_contract_without_categories_or_pins_learns_ranges_alone() -> None:
     plain = tea(features=(tea().feature("minutes"),), key=("minutes",), derived=(), derive=None)
-    assert learn(plain, ROWS) == Encoding({}, {})
+    assert learn(plain, ROWS) == Encoding({}, {}, {"minutes": (0.0, 9.0)})
+
+
+def test_the_range_of_every_number_is_learned_the_derived_ones_included() -> None:
+    rows = {
+        **take(ROWS, np.arange(3)),
+        "minutes": np.array([np.nan, 2.0, 5.0]),
+        "warmth": np.array([60.0, 80.0, 70.0]),
+    }
+    strength = PROBLEM.derive(rows)["strength"]
+    ranges = learn(PROBLEM, rows, PROBLEM.derive).ranges
+    assert ranges["minutes"] == (2.0, 5.0)
+    assert ranges["warmth"] == (60.0, 80.0)
+    assert ranges["strength"] == (np.nanmin(strength), np.nanmax(strength))
+    assert set(ranges) == {"minutes", "warmth", "strength"}
+
+
+def test_a_number_that_no_row_gives_has_no_range() -> None:
+    rows = {**ROWS, "minutes": np.full(200, np.nan)}
+    assert "minutes" not in learn(PROBLEM, rows).ranges
+
+
+def test_what_older_versions_learned_has_no_ranges() -> None:
+    assert encoding.loads(b'{"vocabularies": {"leaf": ["assam"]}, "pinned": {}}').ranges == {}
