@@ -150,8 +150,8 @@ def table(
 ) -> Iterator[tuple[Warehouse, str]]:
     found = deployment()
     sink = io.BytesIO()
-    rows = {"pot": [1, 2], "prediction": [0.5, 0.25], "policy": ["", "minimum"], "model_version": ["v", "v"]}
-    pq.write_table(pa.table(rows), sink)
+    rows = {"pot": [1, 2, 3], "prediction": [0.5, 0.25, None], "policy": ["", "minimum", "minimum,beyond:pot"]}
+    pq.write_table(pa.table({**rows, "model_version": ["v"] * 3}), sink)
     data = storage.connect(found).data
     data.put("rows.parquet", sink.getvalue())
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", before_bigquery.url)
@@ -167,7 +167,7 @@ def table(
 # Every public method, and what it must give.
 WAREHOUSE: dict[str, tuple[Callable[[Warehouse, str], Any], Any]] = {
     "load": (lambda w, uri: w.load("t2", COLUMNS, [uri], ("pot",), {}), None),
-    "facts": (lambda w, uri: w.facts("t", ("pot",), "v"), TableFacts(2, 2, 0, 0)),
+    "facts": (lambda w, uri: w.facts("t", ("pot",), "v"), TableFacts(3, 3, 0, 0)),
     "point_view": (lambda w, uri: w.point_view("t"), None),
     "look_up": (lambda w, uri: [row["prediction"] for row in w.look_up({"pot": 2})], [0.25]),
     "shown": (lambda w, uri: w.shown() in ("", "t"), True),
@@ -203,7 +203,7 @@ def test_a_fault_of_bigquery_that_passes_is_not_seen(
         # The emulator has done a load before it answers, and is not asked again; some calls are one request.
         assert before_bigquery.broken == (which in REQUESTS.get(name, ("POST", "GET"))), name
     before_bigquery.heal()
-    assert there.facts("t2", ("pot",), "v") == TableFacts(2, 2, 0, 0)
+    assert there.facts("t2", ("pot",), "v") == TableFacts(3, 3, 0, 0)
 
 
 @pytest.mark.parametrize("fault", but("503"))

@@ -103,6 +103,19 @@ def test_the_rows_have_the_columns_and_kinds_that_the_warehouse_is_told(target: 
         ]
 
 
+@pytest.mark.parametrize("target", [None, VERDICT], ids=["probability", "label"])
+def test_an_abstention_is_null_in_the_table_and_the_policy_says_why(target: Any) -> None:
+    contract = tea(**({"target": target} if target else {})).contract
+    features = tables.features_table(contract, take(universe(pots(50)), np.arange(2)))
+    values = np.array([None, "good" if target else 0.5], dtype=object)
+    shares = np.array([[0.0, 0.0], [0.25, 0.75]]) if target else None
+    scored = Scored(values, shares, [("rule", "denied"), ()])
+    rows = tables.rows_table(contract, features, scored, ("awful", "good"), "v1", AT).to_pylist()
+    assert [(row["prediction"], row["policy"]) for row in rows] == [(None, "rule,denied"), (values[1], "")]
+    if target:
+        assert rows[0]["probabilities"] == []
+
+
 def test_missing_features_are_null_in_the_table_and_not_nan() -> None:
     found = universe(pots(50))
     found["minutes"][0] = np.nan

@@ -53,6 +53,18 @@ def test_the_scorer_names_the_policys_rules_that_fired(shelf: Shelf) -> None:
     assert [f == ("minimum",) for f in bound.fired] == (free.values < 0.5).tolist()
 
 
+def test_the_scorer_abstains_beyond_what_the_version_was_trained_on(shelf: Shelf) -> None:
+    loaded = version.load(shelf.registry(), shelf.problem, "v1").scorer
+    careful = msgspec.structs.replace(loaded.contract, policy=Policy(beyond=0.1))
+    scorer = Scorer(careful, loaded.encoder, loaded.model, ())
+    rows = take(shelf.rows, np.arange(3))
+    rows["minutes"] = np.array([5.0, 9.8, 10.0])  # trained on 0 to 9
+    free, found = loaded.score(rows), scorer.score(rows)
+    assert found.values.tolist() == [*free.values.tolist()[:2], None]
+    assert found.fired[:2] == [(), ()]
+    assert found.fired[2][0] == "beyond:minutes"
+
+
 def test_a_version_trained_with_another_derive_function_is_refused_with_both_named(shelf: Shelf) -> None:
     deployed = tea(derive=other_derive)
     with pytest.raises(ArtifactError) as refused:
