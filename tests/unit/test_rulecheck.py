@@ -3,14 +3,28 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from fakes import tea
 
-from dropfit.contract import Contract, Deny, Label, Monotone, Number, Policy, Probability, Quantity, Target
+from dropfit.contract import (
+    Category,
+    Contract,
+    Deny,
+    Label,
+    Monotone,
+    Number,
+    Policy,
+    Probability,
+    Quantity,
+    Target,
+)
 from dropfit.errors import ContractError
+from dropfit.policy import Guard
 
 DRUNK, PRICE = Probability(name="drunk"), Quantity(name="price")
 VERDICT = Label(name="verdict", values=("awful", "fair", "good"))
@@ -147,3 +161,47 @@ def test_a_policy_travels_in_the_manifest() -> None:
 def test_rules_may_speak_of_derived_features() -> None:
     assert isinstance(tea().inputs[-1], Number)
     assert tea(target=PRICE, policy=Policy(rules=(Monotone(name="b", feature="strength", maximum=RISING),)))
+
+
+def documented() -> list[Policy]:
+    """The policies that docs/adapt.md shows, as its reader would write them."""
+    page = (Path(__file__).parents[2] / "docs" / "adapt.md").read_text()
+    section = page.split("## The policy\n")[1].split("\n## ")[0]
+    names: dict[str, Any] = {}
+    found = []
+    for block in re.findall(r"^```python\n(.*?)^```", section, re.M | re.S):
+        exec(block, names)  # noqa: S102 (our own page)
+        found.append(names["policy"])
+    return found
+
+
+def test_the_documents_house_price_and_cow_are_as_they_say() -> None:
+    homes, animals = documented()
+    kind, area, weight = Category(name="kind"), Number(name="area"), Number(name="weight_kg")
+    price = Contract(
+        name="homes",
+        title="?",
+        features=(kind, area),
+        key=("kind", "area"),
+        target=Quantity(name="price"),
+        policy=homes,
+    )
+    guard = Guard(price, ranges={"area": (20.0, 220.0)})
+    assert guard.one({"kind": "house", "area": 120.0}, -5000.0).value == 0
+    assert guard.one({"kind": "house", "area": 120.0}, 312_345.0).value == 312_300
+    assert guard.one({"kind": "garage", "area": 20.0}, 99_000.0) == (80_000, None, ("garages_are_cheap",))
+    assert guard.one({"kind": "house", "area": 20.0}, 9e6) == (400_000, None, ("size_carries_price",))
+    assert guard.one({"kind": "house", "area": 400.0}, 9e5) == (None, None, ("beyond:area",))
+    labels = ("cat", "cow", "dog", "unknown")
+    animal = Contract(
+        name="animals",
+        title="?",
+        features=(weight,),
+        key=("weight_kg",),
+        target=Label(name="animal", values=labels),
+        policy=animals,
+    )
+    guard = Guard(animal, labels[:3])
+    assert guard.one({"weight_kg": 600.0}, [0.5, 0.25, 0.25]) == ("cow", [0.0, 1.0, 0.0], ("no_cow_is_a_cat",))
+    assert guard.one({"weight_kg": 5.0}, [0.7, 0.2, 0.1]).value == "cat"
+    assert guard.one({"weight_kg": 5.0}, [0.5, 0.3, 0.2])[::2] == ("unknown", ("confidence", "fallback"))
