@@ -107,7 +107,7 @@ class Labels:
         elif hopeless or max(shares) < self._least:
             fired.append("confidence")
         elif not strange:
-            return Decision(self._classes[max(left, key=shares.__getitem__)], shares, tuple(fired))
+            return Decision(self._classes[shares.index(max(shares))], shares, tuple(fired))
         fired += strange
         kept = shares if left else None
         if self._fallback is not None and self._fallback not in denied:

@@ -99,8 +99,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def bounds(policy: Policy, target: Target) -> Interval:
     """The smallest and the largest prediction of all, infinite where there is no bound."""
     least, most = (0.0, 1.0) if isinstance(target, Probability) else (-math.inf, math.inf)
-    low = least if policy.minimum is None else max(policy.minimum, least)
-    return low, most if policy.maximum is None else min(policy.maximum, most)
+    low = least if policy.minimum is None else max(float(policy.minimum), least)
+    return low, most if policy.maximum is None else min(float(policy.maximum), most)
 
 
 def rounded(value: float, digits: int) -> float:

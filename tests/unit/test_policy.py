@@ -57,9 +57,20 @@ def guard(target: Target, **policy: Any) -> Guard:
 
 
 def served(target: Target, answer: Any, features: Mapping[str, Any] | None = None, **policy: Any) -> Any:
-    """Value and fired rules of one answer."""
-    value, _, fired = guard(target, **policy).one(features or {}, answer)
-    return value, fired
+    """Value and fired rules of one answer, which are the same by every door."""
+    made, row = guard(target, **policy), features or {}
+    one = made.one(row, answer)
+    raw = np.array([answer if target == ANIMAL else [1 - answer, answer] if target == RISK else [answer]])
+    for found in (made.few(raw, [row]), made.apply(batch(row), raw)):
+        assert (list(found.values), list(found.fired)) == ([one.value], [one.fired])
+        if target == ANIMAL:
+            assert list(found.probabilities[0] if one.probabilities else []) == (one.probabilities or [])
+    return one.value, one.fired
+
+
+def batch(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One instance as a row batch."""
+    return {n: np.array([v], dtype=object if n == "kind" else np.float64) for n, v in row.items()}
 
 
 NO_CAT = Deny(name="no_cow_is_a_cat", ranges={"area": (100, None)}, labels=("cat",))
@@ -144,6 +155,19 @@ def test_rounding_does_not_leave_any_bound() -> None:
     assert served(
         PRICE, 0.4, {"kind": "flat"}, rules=(Deny(name="r", when={"kind": ("flat",)}, minimum=0.4),), digits=0
     ) == (0.4, ())
+
+
+@pytest.mark.parametrize("value", [0.123, 0.127])
+def test_rounding_does_not_leave_a_bound_that_did_not_fire(value: float) -> None:
+    assert served(PRICE, value, minimum=0.123, maximum=0.127, digits=2) == (value, ())
+
+
+@pytest.mark.parametrize("value", [1.7e308, -1.7e308, 2.0**52 + 1, 9007199254740993.0])
+@pytest.mark.parametrize("digits", [-2, 0, 15])
+def test_numbers_too_large_to_have_decimals_are_rounded_once(value: float, digits: int) -> None:
+    once = served(PRICE, value, digits=digits)[0]
+    assert math.isclose(once, value, rel_tol=1e-13)
+    assert served(PRICE, once, digits=digits) == (once, ())
 
 
 def test_the_policy_abstains_where_the_model_is_not_sure() -> None:

@@ -12,7 +12,7 @@ import pytest
 from fakes import Shelf, tea
 
 from dropfit import libraries, probe, skops_model, training, version
-from dropfit.contract import Columns, Policy
+from dropfit.contract import Columns, Deny, Policy
 from dropfit.encoding import Encoder, take
 from dropfit.errors import ArtifactError, NotFound
 from dropfit.registry import Registry
@@ -63,6 +63,22 @@ def test_the_scorer_abstains_beyond_what_the_version_was_trained_on(shelf: Shelf
     assert found.values.tolist() == [*free.values.tolist()[:2], None]
     assert found.fired[:2] == [(), ()]
     assert found.fired[2][0] == "beyond:minutes"
+
+
+def test_a_rule_may_speak_of_what_is_pinned_or_derived(shelf: Shelf) -> None:
+    loaded = version.load(shelf.registry(), shelf.problem, "v1").scorer
+    rows = take(shelf.rows, np.arange(20))
+    warmest = rows["warmth"] == rows["warmth"].max()
+    strength = loaded.encoder.everything(rows)["strength"]
+    middle = float(np.nanmedian(strength))
+    warm = Deny(name="warm", ranges={"warmth": (float(rows["warmth"].max()), None)}, minimum=1.0)
+    strong = Deny(name="strong", ranges={"strength": (middle, None)}, minimum=1.0)
+    asked = {**rows, "warmth": np.full(20, np.nan)}  # left out: the version knows it
+    for rule, holds in ((warm, warmest), (strong, strength >= middle)):
+        contract = msgspec.structs.replace(loaded.contract, policy=Policy(rules=(rule,)))
+        found = Scorer(contract, loaded.encoder, loaded.model, ()).score(asked)
+        assert (found.values == 1.0).tolist() == holds.tolist()
+        assert [fired == (rule.name,) for fired in found.fired] == holds.tolist()
 
 
 def test_a_version_trained_with_another_derive_function_is_refused_with_both_named(shelf: Shelf) -> None:
