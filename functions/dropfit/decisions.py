@@ -10,6 +10,7 @@ from .conditions import Beyond
 from .contract import Contract
 from .rules import Interval
 
+NO_NUMBER = "the model answers no number"
 Fired = list[tuple[str, ...]]
 """Per prediction, the names of the rules that changed it, in order."""
 

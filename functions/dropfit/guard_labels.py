@@ -10,7 +10,7 @@ import numpy as np
 
 from .conditions import Array, Condition, Row
 from .contract import Contract, Deny
-from .decisions import Decision, Fired, Guarded, far_out
+from .decisions import NO_NUMBER, Decision, Fired, Guarded, far_out
 from .errors import ArtifactError
 from .rules import Interval
 
@@ -37,8 +37,6 @@ class Labels:
     def few(self, raw: Array, instances: Sequence[Row]) -> Guarded:
         """Predictions of a few rows, without numpy."""
         answers: list[list[float]] = raw.tolist()
-        if not all(math.isfinite(sum(shares)) for shares in answers):
-            raise ArtifactError("the model answers no number")
         rows = instances if self.needs_features else [{}] * len(answers)
         made = [self.one(row, shares) for row, shares in zip(rows, answers, strict=True)]
         return Guarded(
@@ -49,6 +47,8 @@ class Labels:
 
     def one(self, features: Row, answer: Sequence[float]) -> Decision:
         """One answer of any source."""
+        if not math.isfinite(sum(answer)):
+            raise ArtifactError(NO_NUMBER)
         strange = [far.name for far in self._beyond if far.of(features)]
         return self._decide(list(answer), self._holding(features), strange)
 

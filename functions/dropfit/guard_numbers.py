@@ -11,7 +11,7 @@ import numpy as np
 
 from .conditions import Array, Denial, Row, Slope
 from .contract import Contract, Deny, Probability
-from .decisions import Decision, Fired, Guarded, far_out
+from .decisions import NO_NUMBER, Decision, Fired, Guarded, far_out
 from .errors import ArtifactError
 from .rules import EXACT, Interval, bounds, rounded
 
@@ -48,14 +48,14 @@ class Numbers:
                     break
             else:
                 return Guarded(values, None, [()] * len(values))
-        if not all(map(math.isfinite, values)):
-            raise ArtifactError("the model answers no number")
         rows = instances if self.needs_features else [{}] * len(values)
         made = [self.one(row, value) for row, value in zip(rows, values, strict=True)]
         return Guarded([decision.value for decision in made], None, [decision.fired for decision in made])
 
     def one(self, features: Row, answer: float) -> Decision:
         """One answer of any source."""
+        if not math.isfinite(answer):
+            raise ArtifactError(NO_NUMBER)
         strange = [far.name for far in self._beyond if far.of(features)]
         return self._decide(answer, [(rule.name, *rule.of(features)) for rule in self._rules], strange)
 

@@ -76,6 +76,9 @@ class Guard:
             features: feature -> str, float, or None where missing; pinned and derived ones where known. A feature
                 that is not in it is unknown: whatever a rule might then deny is denied.
             answer: a number, or for a label target the probabilities (a sequence) in the order of the classes.
+
+        Raises:
+            ArtifactError: when the answer is no number.
         """
         return self._judge.one(features, answer)
 

@@ -243,8 +243,10 @@ def test_a_label_that_training_never_saw_can_be_the_fallback() -> None:
 @pytest.mark.parametrize("target", [PRICE, RISK, ANIMAL], ids=lambda t: type(t).__name__)
 def test_an_answer_that_is_no_number_is_never_served_to_a_request(target: Target, bad: float) -> None:
     raw = np.array([[0.5] * 3, [bad] * 3])
-    with pytest.raises(ArtifactError):
+    with pytest.raises(ArtifactError, match="no number"):
         guard(target).few(raw)
+    with pytest.raises(ArtifactError, match="no number"):
+        guard(target).one({}, [bad, 0.5, 0.5] if target == ANIMAL else bad)
 
 
 def test_the_models_answer_is_not_changed() -> None:
