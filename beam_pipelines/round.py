@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dropfit.contract import Columns
     from dropfit.manifest import Manifest
     from dropfit.pointer import Current
-    from dropfit.verdict import Report
+    from dropfit.verdict import Completed, Report
 
 LOG = logging.getLogger(__name__)
 MOVED = "the pointer was moved while this version was in training (a rollback, a pin, an approval) and stays"
@@ -190,13 +190,13 @@ class Round:
         if not report.passed:
             return "kept", "; ".join(report.reasons)
         with log.step("table") as detail:
-            table, detail["rows"] = steps.fill_table(services, manifest, rows)
-            detail["table"] = table
+            done = steps.fill_table(services, manifest, rows)
+            detail.update(rows=done.rows, table=done.table, snapshot=steps.told(done))
         if waits := self._waits(since, report):
             return "held", f"{waits}; {'; '.join(report.reasons)}"
         with log.step("promote") as detail:
             detail["previous"] = since.pointer.version if since.pointer else ""
-            reason = self._promote(version, table, since)
+            reason = self._promote(done, since)
         return ("kept", reason) if reason else ("promoted", "; ".join(report.reasons))
 
     def _waits(self, since: Current, report: Report) -> str:
@@ -231,12 +231,13 @@ class Round:
             detail.update(version=version, bytes=manifest.model.size, differing=manifest.parity.differing)
         return manifest, rows, planned
 
-    def _promote(self, version: str, table: str, since: Current) -> str:
+    def _promote(self, done: Completed, since: Current) -> str:
         """The commit; returns why not, when the pointer was moved by somebody else meanwhile."""
         self._held.check()
         try:
             registry = self._services.registry
-            registry.promote(version, table, since, by=self._log.run.job, manifest_sha256=registry.seal(version))
+            seal = registry.seal(done.version)
+            registry.promote(done.version, done.table, since, self._log.run.job, seal, done.snapshot)
         except Conflict:
             return f"{MOVED}; {ANEW}"
         finally:

@@ -20,10 +20,10 @@ from beam_pipelines.intake import Services
 from dropfit import __version__, libraries, tables, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
-from dropfit.errors import Conflict, NotFound
+from dropfit.errors import ArtifactError, Conflict, NotFound
 from dropfit.manifest import Input, Manifest, Shards, Window, table_name
 from dropfit.receipts import Receipt
-from dropfit.verdict import Report
+from dropfit.verdict import Completed, Report
 
 if TYPE_CHECKING:
     from beam_pipelines.judging import Plan
@@ -166,25 +166,29 @@ def judge(services: Services, manifest: Manifest, rows: Columns, planned: Plan) 
     return report
 
 
-def fill_table(services: Services, manifest: Manifest, rows: Columns) -> tuple[str, int]:
-    """Predict the key universe, load the version's table and verify it; returns its name and rows.
+def fill_table(services: Services, manifest: Manifest, rows: Columns) -> Completed:
+    """Predict the key universe, load the version's table, verify it, and write the snapshot of its head.
 
     A table that an earlier job verified is left alone: it may be served already, or be one to roll back to.
 
     Raises:
         Conflict: when the loaded table is not what was predicted.
+        ArtifactError: when the shards are not what was written.
     """
+    from beam_pipelines import head
     from dropfit.warehouse import Warehouse
 
     registry, warehouse, version = services.registry, Warehouse(services.settings), manifest.version
     table = table_name(version)
     try:
-        done = registry.completed(version).rows
-        tables.verify(table, warehouse.facts(table, manifest.contract.key, version), done)
-        return table, done
-    except (NotFound, Conflict):
+        done = registry.completed(version)
+        tables.verify(table, warehouse.facts(table, manifest.contract.key, version), done.rows)
+        if done.snapshot is not None:
+            registry.prove_artifact(done.snapshot)
+        return done
+    except (NotFound, Conflict, ArtifactError):
         registry.withdraw(version)
-    shards = _predict_keys(services, manifest, rows)
+    shards, counts = _predict_keys(services, manifest, rows)
     warehouse.load(
         table,
         tables.columns(manifest.contract),
@@ -193,12 +197,24 @@ def fill_table(services: Services, manifest: Manifest, rows: Columns) -> tuple[s
         labels={"dropfit_version": version.lower()},
     )
     tables.verify(table, warehouse.facts(table, manifest.contract.key, version), shards.rows)
-    registry.complete(version, table, shards.rows)
-    return table, shards.rows
+    snapshot, written = head.write(services, manifest, shards, counts)
+    return registry.complete(version, table, shards.rows, snapshot, written.rows, written.groups)
 
 
-def _predict_keys(services: Services, manifest: Manifest, rows: Columns) -> Shards:
-    """Predict the key universe into shards."""
+def told(done: Completed) -> dict[str, int]:
+    """What a run says of the snapshot that a version has, empty when it has none."""
+    if done.snapshot is None:
+        return {}
+    return {
+        "keys": done.keys,
+        "left_out": done.rows - done.keys,
+        "groups": done.groups,
+        "bytes": done.snapshot.size,
+    }
+
+
+def _predict_keys(services: Services, manifest: Manifest, rows: Columns) -> tuple[Shards, dict[str, int]]:
+    """Predict the key universe into shards; returns them, and how often each key came."""
     import pyarrow.parquet as pq
 
     from beam_pipelines import batch_predict
@@ -208,10 +224,10 @@ def _predict_keys(services: Services, manifest: Manifest, rows: Columns) -> Shar
     loaded = version.load(services.registry, services.problem, manifest.version)
     universe = tables.key_universe(manifest.contract, rows, loaded.scorer.encoder)
     sink = io.BytesIO()
-    pq.write_table(tables.features_table(manifest.contract, universe), sink, row_group_size=65_536)
+    pq.write_table(tables.features_table(manifest.contract, universe.features), sink, row_group_size=65_536)
     keys = f"{batch_predict.folder(manifest.version)}/keys.parquet"
     data.put(keys, sink.getvalue())
-    return batch_predict.run(data.uri(keys), services.settings, manifest.version)
+    return batch_predict.run(data.uri(keys), services.settings, manifest.version), universe.counts
 
 
 def repair_view(services: Services) -> None:

@@ -8,11 +8,15 @@ manifest that was exchanged together with its metadata.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from .documents import SMALL
 from .encoding import sha256
-from .errors import ArtifactError, NotFound
+from .errors import ArtifactError, NotFound, disk
 from .manifest import Artifact, Manifest
 from .storage import Bucket, Stored
 
@@ -49,11 +53,91 @@ def store(bucket: Bucket, version: str, stem: str, suffix: str, payload: bytes) 
     return Artifact(name, len(payload), digest)
 
 
+def store_file(bucket: Bucket, version: str, stem: str, path: Path) -> Artifact:
+    """Write a file of a version from the disk, as `store` does; it is never whole in memory.
+
+    Raises:
+        ArtifactError: when it is larger than what would be read again.
+    """
+    size = path.stat().st_size
+    if size > MAX_ARTIFACT:
+        raise ArtifactError(f"the {stem} of {size:,} bytes is larger than {MAX_ARTIFACT:,}: nothing opens it")
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        name = f"{folder(version)}{stem}-{digest[:16]}{path.suffix}"
+        bucket.put(name, stream)
+    return Artifact(name, size, digest)
+
+
 def read(bucket: Bucket, artifact: Artifact) -> bytes:
     """A version's file, checked before anybody parses it.
 
     Raises:
         ArtifactError: when it is larger than anything of ours, size or hash are not as declared, or it is gone.
+    """
+    payload = bucket.read(artifact.name, _declared(bucket, artifact).generation)
+    if len(payload) != artifact.size or sha256(payload) != artifact.sha256:
+        raise ArtifactError(f"{artifact.name} does not hash to what its manifest declares")
+    return payload
+
+
+def fetch(bucket: Bucket, artifact: Artifact, target: Path) -> Path:
+    """A version's file on the disk, checked before anybody opens it, never whole in memory.
+
+    Args:
+        bucket: where it is.
+        artifact: which, as the pointer or a manifest says.
+        target: the folder to put it into; its name there is new each time, so that an older one can still be open.
+
+    Returns:
+        The file; whoever opens it removes it.
+
+    Raises:
+        ArtifactError: when it lies in no version's folder, is larger than anything of ours, size or hash are not as
+            declared, or it is gone. Nothing is left in the folder then.
+    """
+    check_name(artifact.name.removeprefix(PREFIX).partition("/")[0], artifact)
+    stored = _declared(bucket, artifact)
+    handle, name = tempfile.mkstemp(dir=target, suffix=PurePosixPath(artifact.name).suffix)
+    path = Path(name)
+    try:
+        with disk(), open(handle, "w+b") as stream:
+            bucket.download(artifact.name, stored.generation, stream)
+            stream.seek(0)
+            _check(artifact, stream)
+    except BaseException as error:
+        path.unlink()
+        if isinstance(error, NotFound):
+            raise ArtifactError(f"{artifact.name} is gone") from error
+        raise
+    return path
+
+
+def prove(bucket: Bucket, artifact: Artifact) -> None:
+    """Check a version's file where it lies, in ranges.
+
+    Raises:
+        ArtifactError: as `read`.
+    """
+    stored = _declared(bucket, artifact)
+    try:
+        with bucket.open(artifact.name, stored.generation) as stream:
+            _check(artifact, stream)
+    except NotFound as gone:
+        raise ArtifactError(f"{artifact.name} is gone") from gone
+
+
+def _check(artifact: Artifact, stream: Any) -> None:
+    """A file's content, read in pieces."""
+    if hashlib.file_digest(stream, "sha256").hexdigest() != artifact.sha256:
+        raise ArtifactError(f"{artifact.name} does not hash to what is declared of it")
+
+
+def _declared(bucket: Bucket, artifact: Artifact) -> Stored:
+    """The stored object, which is as large as declared.
+
+    Raises:
+        ArtifactError: when it is larger than anything of ours, not as large as declared, or gone.
     """
     if artifact.size > MAX_ARTIFACT:
         raise ArtifactError(f"{artifact.name} declares {artifact.size:,} bytes, more than {MAX_ARTIFACT:,}: refused")
@@ -62,10 +146,7 @@ def read(bucket: Bucket, artifact: Artifact) -> bytes:
         raise ArtifactError(f"{artifact.name} is gone")
     if stored.size != artifact.size:
         raise ArtifactError(f"{artifact.name} holds {stored.size} bytes, declared {artifact.size}")
-    payload = bucket.read(artifact.name, stored.generation)
-    if len(payload) != artifact.size or sha256(payload) != artifact.sha256:
-        raise ArtifactError(f"{artifact.name} does not hash to what its manifest declares")
-    return payload
+    return stored
 
 
 def seal(stored: Stored) -> str:
@@ -106,10 +187,17 @@ def check_names(manifest: Manifest) -> None:
     Raises:
         ArtifactError: when one does not: names from storage lead nowhere else.
     """
-    place = folder(manifest.version)
     for artifact in manifest.artifacts:
-        rest = artifact.name.removeprefix(place)
-        if not artifact.name.startswith(place) or "/" in rest or not rest:
-            raise ArtifactError(
-                f"the manifest of {manifest.version} names {artifact.name[:200]!r}, which is not its own"
-            )
+        check_name(manifest.version, artifact)
+
+
+def check_name(version: str, artifact: Artifact) -> None:
+    """A file that is said to be of a version must lie in its folder.
+
+    Raises:
+        ArtifactError: when it does not.
+    """
+    place = f"{PREFIX}{version}/"
+    rest = artifact.name.removeprefix(place)
+    if not ID.match(version) or not artifact.name.startswith(place) or "/" in rest or not rest:
+        raise ArtifactError(f"{artifact.name[:200]!r} is said to be of {version[:80]!r} and is not its own")

@@ -30,13 +30,14 @@ LOG = logging.getLogger(__name__)
 HISTORY = (".md", ".png")
 KEPT = frozenset({"manifest.json", "report.json", "decision.json"})
 ACCEPTED = "accepted/"
+SNAPSHOT = "snapshot-"
 
 
 class Orphan(NamedTuple):
     """Something that nothing refers to.
 
     Attributes:
-        kind: version, table, shards or rows.
+        kind: version, snapshot, table, shards or rows.
         name: which, for people.
         why: why it may go.
         objects: the objects to remove.
@@ -81,7 +82,13 @@ class Collector:
             ArtifactError: when the pointer is not readable: then nobody knows what is referred to.
         """
         needed = self._needed()
-        return [*self._versions(needed), *self._tables(needed), *self._shards(needed), *self._rows()]
+        return [
+            *self._versions(needed),
+            *self._snapshots(needed),
+            *self._tables(needed),
+            *self._shards(needed),
+            *self._rows(),
+        ]
 
     def remove(self, orphan: Orphan) -> bool:
         """Remove one; False when it has come into use since it was found."""
@@ -111,7 +118,7 @@ class Collector:
         if table_name(version) not in self._pointed_at():
             return True
         if completed is not None:
-            self._registry.complete(version, completed.table, completed.rows)
+            self._registry.restore(completed)
         return False
 
     def _pointed_at(self) -> set[str]:
@@ -154,6 +161,33 @@ class Collector:
             why = "neither served nor waiting" if "manifest.json" in names else "its training never came to an end"
             found.append(Orphan("version", version, why, tuple(gone), version=version))
         return found
+
+    def _snapshots(self, needed: set[str]) -> list[Orphan]:
+        """Snapshots of needed versions that a later one replaced: neither the pointer nor the version names them."""
+        named = self._named()
+        found = []
+        for version, objects in _by_folder(self._models, PREFIX).items():
+            if version not in needed:
+                continue  # they go with all its other files
+            kept = named | self._snapshot(version)
+            made = [s for s in objects if _file(s).startswith(SNAPSHOT)]
+            gone = [s for s in made if s.name not in kept and self._old([s])]
+            found += [Orphan("snapshot", s.name, "its version has a newer one", (s,)) for s in gone]
+        return found
+
+    def _named(self) -> set[str]:
+        """The snapshots that the pointer names, or remembers."""
+        pointer = self._registry.current().pointer
+        served = [pointer.as_served(), *pointer.trail] if pointer else []
+        return {s.snapshot.name for s in served if s.snapshot is not None}
+
+    def _snapshot(self, version: str) -> set[str]:
+        """The snapshot that a version names itself, when it is complete and has one."""
+        try:
+            snapshot = self._registry.completed(version).snapshot
+        except (NotFound, ArtifactError):  # the next job that resumes it writes both again
+            return set()
+        return {snapshot.name} if snapshot else set()
 
     def _tables(self, needed: set[str]) -> list[Orphan]:
         kept = {table_name(version) for version in needed} | self._pointed_at()

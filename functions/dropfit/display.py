@@ -215,6 +215,14 @@ def _exported(detail: Mapping[str, Any]) -> str:
     return f"ONNX, {detail['bytes'] / 1024:,.0f} KiB, {share}"
 
 
+def _filled(detail: Mapping[str, Any]) -> str:
+    filled = f"{detail.get('rows', 0):,} keys in {detail.get('table', 'no table')}"
+    head = detail.get("snapshot")
+    if not head:
+        return filled
+    return f"{filled}; its head: {head['keys']:,} keys and {head['groups']:,} groups, {head['bytes'] / 1024:,.0f} KiB"
+
+
 STEPS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "received": ("event delivered", lambda d: f"receipt written for {d['name']}"),
     "launched": ("job launched", lambda d: str(d["job"])),
@@ -222,7 +230,7 @@ STEPS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "train": ("model fitted", _fitted),
     "export": ("model exported", _exported),
     "gate": ("judged", lambda d: "; ".join(d.get("reasons", ()))),
-    "table": ("table filled", lambda d: f"{d.get('rows', 0):,} keys in {d.get('table', 'no table')}"),
+    "table": ("table filled", _filled),
     "promote": ("promoted", lambda d: f"instead of {d['previous']}" if d.get("previous") else "the first version"),
 }
 """What of a run is told, and how."""

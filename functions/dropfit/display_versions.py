@@ -18,6 +18,7 @@ from .text import plain
 if TYPE_CHECKING:
     from .collect import Orphan
     from .explain import Story
+    from .verdict import Completed
 
 
 def versions(found: Sequence[Mapping[str, Any]]) -> Group:
@@ -45,6 +46,7 @@ def version(told: Story) -> Group:
     facts.add_row("stands", coloured(told.standing))
     table = table_name(manifest.version) if told.complete else "not filled"
     facts.add_row("table", plain(table))
+    facts.add_row("its head", _head(told.completed))
     facts.add_row("code", f"{plain(manifest.problem)}, revision {plain(manifest.revision[:12]) or 'not known'}")
     facts.add_row("libraries", plain(", ".join(f"{name} {number}" for name, number in manifest.libraries.items())))
     facts.add_row("seed", str(manifest.seed))
@@ -56,6 +58,14 @@ def version(told: Story) -> Group:
     words = [Padding(plain(line), (0, 0, 0, 1)) for line in explain.why(told)]
     end = f"`dropfit show {manifest.version} --save FOLDER` puts the report with its plots there."
     return Group(facts, inputs, *words, Padding(f"[dim]{plain(end)}[/]", (1, 0, 0, 1)))
+
+
+def _head(completed: Completed | None) -> str:
+    """The snapshot of a table in words."""
+    if completed is None or completed.snapshot is None:
+        return "no snapshot"
+    held = f"{completed.keys:,} of {completed.rows:,} keys, {completed.groups:,} groups"
+    return f"{held}, {completed.snapshot.size:,} bytes"
 
 
 def runs(found: Sequence[Mapping[str, Any]]) -> Group:

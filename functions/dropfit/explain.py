@@ -12,7 +12,7 @@ from .errors import ArtifactError, NotFound
 from .manifest import Manifest
 from .pointer import Pointer, Served
 from .registry import Registry
-from .verdict import Decision, Report
+from .verdict import Completed, Decision, Report
 
 Standing = Literal["served", "pinned", "waiting", "was served", "rejected", "kept", "not judged", "no table"]
 
@@ -25,7 +25,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
         standing: whether it is served, in a word or two.
         report: the gate's verdict, None before.
         decision: what a person said, None when nobody did.
-        complete: whether its table is verified, so that it can be served.
+        completed: its verified table and the head of it, None when it has none and cannot be served.
         pointer: what is served now.
         once: when and by whom it was served, when it was and is no more.
     """
@@ -34,9 +34,14 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
     report: Report | None
     decision: Decision | None
-    complete: bool
+    completed: Completed | None
     pointer: Pointer | None
     once: Served | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether its table is verified, so that it can be served."""
+        return self.completed is not None
 
 
 def story(registry: Registry, version: str) -> Story:
@@ -52,22 +57,22 @@ def story(registry: Registry, version: str) -> Story:
     except NotFound:
         report = None
     try:
-        complete = bool(registry.completed(version))
+        completed: Completed | None = registry.completed(version)
     except NotFound:
-        complete = False
+        completed = None
     try:
         pointer = registry.current().pointer
     except ArtifactError:
         pointer = None
     decision = registry.decision(version)
     once = next((s for s in reversed(pointer.trail) if s.version == version), None) if pointer else None
-    standing = stands(version, pointer, report, decision, complete)
+    standing = stands(version, pointer, report, decision, completed is not None)
     return Story(
         manifest=manifest,
         standing=standing,
         report=report,
         decision=decision,
-        complete=complete,
+        completed=completed,
         pointer=pointer,
         once=once,
     )
@@ -161,7 +166,7 @@ def summary(told: Story) -> dict[str, Any]:
         "complete": told.complete,
         **{
             name: msgspec.to_builtins(getattr(told, name))
-            for name in ("manifest", "report", "decision", "pointer", "once")
+            for name in ("manifest", "report", "decision", "completed", "pointer", "once")
         },
     }
 

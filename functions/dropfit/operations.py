@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from . import view
+from . import view, whole
 from .errors import ArtifactError, Conflict, DropfitError, NotFound, Unavailable
 from .manifest import table_name
 from .pointer import Current, Pointer, Served
@@ -101,7 +101,7 @@ class Desk:
         """
         since = self._registry.current()
         target = self._approvable(version, since, anyway)
-        self._whole(target)
+        whole.check(self._registry, self._warehouse, target)
         pointer = self._registry.move(target, since, self._by)
         self._still_complete(pointer, since)
         self._say(version, approved=True)
@@ -131,7 +131,7 @@ class Desk:
             since = self._look()
             target = self._target(version, since, back=pinned is None)
             if since.pointer is None or target.version != since.pointer.version:
-                self._whole(target)
+                whole.check(self._registry, self._warehouse, target)
             try:
                 # A rollback leaves a pin as it is: a person who pinned does not want trainings to serve anything.
                 pin = pinned if pinned is not None else since.pointer is not None and since.pointer.pinned
@@ -168,8 +168,7 @@ class Desk:
         known = {served.version: served for served in (pointer.trail if pointer else ())}
         if version in known:
             return known[version]
-        seal = self._registry.seal(version)
-        return Served(version, table_name(version), pointer.version if pointer else "", seal)
+        return self._unserved(version, pointer.version if pointer else "")
 
     def _approvable(self, version: str, since: Current, anyway: bool) -> Served:
         manifest, pointer = self._registry.manifest(version), since.pointer
@@ -189,29 +188,15 @@ class Desk:
                 f"{version} was compared with {report.champion or 'nothing'}, and {served or 'nothing'} is served "
                 "now: `dropfit train` compares anew, or approve it with --anyway"
             )
-        return Served(version, table_name(version), served, self._registry.seal(version))
+        return self._unserved(version, served)
 
-    def _whole(self, target: Served) -> None:
-        """Nothing is pointed at before its files are checked and its table is there.
-
-        Raises:
-            NotFound, ArtifactError: when something is missing or broken.
-        """
-        manifest = self._registry.manifest(target.version, target.manifest_sha256)
+    def _unserved(self, version: str, previous: str) -> Served:
+        """What serving a version takes that the pointer does not remember; it is not checked yet."""
         try:
-            self._registry.completed(target.version)
-        except NotFound as error:
-            raise NotFound(
-                f"{target.version} has no verified table: it did not pass the gate, or was removed"
-            ) from error
-        # All that loading the version reads.
-        for artifact in filter(None, (manifest.model, manifest.encoding, manifest.probe)):
-            self._registry.read_artifact(artifact)
-        try:
-            if not self._warehouse.exists(target.table):
-                raise ArtifactError(f"the table {target.table} of {target.version} is gone")
-        except Unavailable as down:
-            LOG.warning("BigQuery does not answer, so the table %s was not looked at: %s", target.table, down)
+            snapshot = self._registry.completed(version).snapshot
+        except NotFound:
+            snapshot = None  # it is not complete, as the check will say
+        return Served(version, table_name(version), previous, self._registry.seal(version), snapshot=snapshot)
 
     def _still_complete(self, pointer: Pointer, since: Current) -> None:
         """Take the swap back when `dropfit gc` began to remove the version just before it."""

@@ -9,7 +9,7 @@ import time
 
 import msgspec
 
-from . import documents
+from . import artifacts, documents
 from .errors import Conflict, NotFound
 from .manifest import Artifact
 from .storage import Bucket
@@ -107,20 +107,32 @@ class PointerFile:
         """What is served, and what a swap must replace.
 
         Raises:
-            ArtifactError: when the pointer is not readable.
+            ArtifactError: when the pointer is not readable, or names a snapshot that is not its version's own.
         """
         try:
             payload, generation = self._bucket.fetch(CURRENT)
         except NotFound:
             return Current(None, 0)
-        return Current(documents.decode(payload, Pointer, documents.SMALL), generation)
+        pointer = documents.decode(payload, Pointer, documents.SMALL)
+        for served in (pointer.as_served(), *pointer.trail):
+            if served.snapshot is not None:
+                artifacts.check_name(served.version, served.snapshot)
+        return Current(pointer, generation)
 
     def generation(self) -> int:
         """The pointer's generation alone, 0 when there is none: one small request."""
         stored = self._bucket.stat(CURRENT)
         return stored.generation if stored else 0
 
-    def promote(self, version: str, table: str, since: Current, by: str = "", manifest_sha256: str = "") -> Pointer:
+    def promote(
+        self,
+        version: str,
+        table: str,
+        since: Current,
+        by: str = "",
+        manifest_sha256: str = "",
+        snapshot: Artifact | None = None,
+    ) -> Pointer:
         """Compare-and-swap the pointer to a version that has passed the gate.
 
         Args:
@@ -129,6 +141,7 @@ class PointerFile:
             since: the pointer as it was when the decision was made.
             by: the job, for people.
             manifest_sha256: what its manifest hashes to.
+            snapshot: the head of its table as a file.
 
         Raises:
             Conflict: when the pointer has moved since then, or is pinned.
@@ -136,7 +149,7 @@ class PointerFile:
         before = since.pointer
         if before is not None and before.pinned:
             raise Conflict(f"{before.version} is pinned by {before.by}")
-        target = Served(version, table, before.version if before else "", manifest_sha256)
+        target = Served(version, table, before.version if before else "", manifest_sha256, snapshot=snapshot)
         return self._swap(since, target, before.epoch if before else 0, by, pinned=False)
 
     def move(self, target: Served, since: Current, by: str, pinned: bool = False) -> Pointer:

@@ -4,6 +4,7 @@
     versions/<id>/model-<sha256>.onnx, encoding-, trial-, probe- ...   content-addressed artifacts
     versions/<id>/manifest.json                                  written last, sealed: with it the version exists
     versions/<id>/report.json                                    the gate's verdict; report.md and plots for people
+    versions/<id>/snapshot-<sha256> ...                          the head of its table, for serving
     versions/<id>/table.json                                     its table is verified: the version may be served
     versions/<id>/decision.json                                  what a person said of it, under publish=hold
     current.json                                                 the pointer: swapping it is the one commit
@@ -55,6 +56,26 @@ class Registry(PointerFile):
             ArtifactError: when size or hash are not as declared, or it is gone.
         """
         return artifacts.read(self._bucket, artifact)
+
+    def add_file(self, version: str, stem: str, path: Path) -> Artifact:
+        """The same as `add_artifact` from the disk, never whole in memory."""
+        return artifacts.store_file(self._bucket, version, stem, path)
+
+    def fetch_artifact(self, artifact: Artifact, folder: Path) -> Path:
+        """A version's file as a new file in a folder, proven and never whole in memory.
+
+        Raises:
+            ArtifactError: as of `read_artifact`; nothing is left in the folder then.
+        """
+        return artifacts.fetch(self._bucket, artifact, folder)
+
+    def prove_artifact(self, artifact: Artifact) -> None:
+        """Check a version's file where it lies, never whole in memory.
+
+        Raises:
+            ArtifactError: as of `read_artifact`.
+        """
+        artifacts.prove(self._bucket, artifact)
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Make a version exist; when it does already, the one that exists is returned."""
@@ -137,19 +158,38 @@ class Registry(PointerFile):
         """
         return documents.decode(self._bucket.read(f"{PREFIX}{version}/report.json"), Report, SMALL)
 
-    def complete(self, version: str, table: str, rows: int) -> Completed:
+    def complete(
+        self,
+        version: str,
+        table: str,
+        rows: int,
+        snapshot: Artifact | None = None,
+        keys: int = 0,
+        groups: int = 0,
+    ) -> Completed:
         """Say that a version's table is verified; done twice, the later one stands, of the same table."""
-        done = Completed(version=version, table=table, rows=rows, verified_at=dt.datetime.now(dt.UTC))
-        self._bucket.put(f"{PREFIX}{version}/table.json", documents.encode(done), "application/json")
+        now = dt.datetime.now(dt.UTC)
+        done = Completed(
+            version=version, table=table, rows=rows, verified_at=now, snapshot=snapshot, keys=keys, groups=groups
+        )
+        self.restore(done)
         return done
 
+    def restore(self, done: Completed) -> None:
+        """Say it as it was said before, of a version that was withdrawn in vain."""
+        self._bucket.put(f"{PREFIX}{done.version}/table.json", documents.encode(done), "application/json")
+
     def completed(self, version: str) -> Completed:
-        """A version's verified table.
+        """A version's verified table, with the snapshot of its head.
 
         Raises:
             NotFound: when it has none: it did not pass the gate, or its job did not come so far.
+            ArtifactError: when what is said is not readable, or names a file that is not the version's own.
         """
-        return documents.decode(self._bucket.read(f"{PREFIX}{version}/table.json"), Completed, SMALL)
+        done = documents.decode(self._bucket.read(f"{PREFIX}{version}/table.json"), Completed, SMALL)
+        if done.snapshot is not None:
+            artifacts.check_name(version, done.snapshot)
+        return done
 
     def withdraw(self, version: str) -> None:
         """Say that a version's table is about to change or go: it may not be served until it is complete again."""

@@ -101,7 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_deadline_ms: Annotated[float, msgspec.Meta(gt=0)] = 60_000.0
     body_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     ready_seconds: Annotated[float, msgspec.Meta(gt=0)] = 300.0
-    snapshot_bytes: Count = 64 * 1024**2
+    snapshot_bytes: Annotated[int, msgspec.Meta(ge=4096, le=1024**3)] = 64 * 1024**2
     log_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     log_buffer_bytes: Count = 1024**2
     log_table: str = ""

@@ -6,6 +6,7 @@ Per version a table `predictions__<version>`, loaded whole, verified, and then s
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
 from typing import Any, NamedTuple
 
@@ -65,17 +66,38 @@ def _kind(feature: Feature) -> str:
     return "INT64" if feature.integer else "FLOAT64"
 
 
-def key_universe(contract: Contract, accepted: Columns, encoder: Encoder) -> Columns:
-    """One row per key that the accepted rows hold, with the features of the newest row of that key.
+class Universe(NamedTuple):
+    """Every key that the accepted rows hold, once.
+
+    Attributes:
+        features: key -> the features that its prediction is made with, shape (keys,) each.
+        counts: key, as keys.joined makes it -> how many accepted rows have it; in the order of the features' rows.
+    """
+
+    features: Columns
+    counts: dict[str, int]
+
+
+def key_universe(contract: Contract, accepted: Columns, encoder: Encoder) -> Universe:
+    """One row per key that the accepted rows hold.
+
+    A feature that is no key column has the value that the version pinned to the key, never that of some row, and is
+    missing where none is pinned: so a row of the table is what a request that leaves the feature out gets.
 
     Args:
         contract: names key and features.
         accepted: rows in the order of upload.
-        encoder: completes pinned features.
+        encoder: knows the pinned values.
     """
-    last = {key: row for row, key in enumerate(joined(accepted, contract.key))}
+    texts = joined(accepted, contract.key)
+    last = {key: row for row, key in enumerate(texts)}
     rows = np.fromiter(last.values(), dtype=np.int64, count=len(last))
-    return encoder.complete(take({f.name: accepted[f.name] for f in contract.features}, rows))
+    key = take({name: accepted[name] for name in contract.key}, rows)
+    others = {f.name: np.full(len(rows), np.nan) for f in contract.features if f.name not in key}
+    # What is missing in a key stays so: filled in, it would be another key.
+    features = {**encoder.complete({**key, **others}), **key}
+    counts = collections.Counter(texts)
+    return Universe(features, {text: counts[text] for text in last})
 
 
 def features_table(contract: Contract, rows: Columns) -> Any:

@@ -121,6 +121,8 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
         rows: rows of the table, as verified.
         verified_at: when.
         snapshot: the head of the table as a file, None in a version that has none.
+        keys: rows of the table that the snapshot holds, those of the most frequent keys.
+        groups: back-off groups that it holds.
     """
 
     version: str
@@ -128,6 +130,8 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     verified_at: dt.datetime
     snapshot: Artifact | None = None
+    keys: int = 0
+    groups: int = 0
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -80,6 +80,7 @@ problem = Problem(
     derive=derive,
     target=Label(name="species", values=("Adelie", "Chinstrap", "Gentoo")),
     key=tuple(feature.name for feature in FEATURES),
+    backoff=(("island", "sex"), ("island",), ()),
     identity=("study", "sample", "species"),
     time="found",
     estimator=estimator,

@@ -92,6 +92,10 @@ class FakeBucket:
             payload = self._live(name, generation)[0]
         yield io.BytesIO(payload)
 
+    def download(self, name: str, generation: int, stream: BinaryIO) -> None:
+        with self._call("download"):
+            stream.write(self._live(name, generation)[0])
+
     def create(self, name: str, payload: bytes, metadata: Mapping[str, str] | None = None) -> Stored:
         with self._call("create"):
             return self._swap(name, payload, 0, metadata)

@@ -9,7 +9,7 @@ from typing import Any
 from fakes import FakeBucket, manifest
 
 from dropfit.errors import Unavailable
-from dropfit.manifest import Input, table_name
+from dropfit.manifest import Artifact, Input, table_name
 from dropfit.operations import Desk
 from dropfit.receipts import Receipt, Receipts, UploadedObject
 from dropfit.registry import Registry
@@ -66,12 +66,16 @@ class Room:
         now = dt.datetime.now(dt.UTC)
         self.registry.judge(Report(version=version, passed=passed, reasons=("so",), judged_at=now, champion=champion))
         if passed:
-            self.registry.complete(version, table_name(version), 10)
+            self.registry.complete(version, table_name(version), 10, self.head(version), 5, 1)
             self.tables.there.add(table_name(version))
 
+    def head(self, version: str) -> Artifact:
+        """The version's snapshot."""
+        return self.registry.add_artifact(version, "snapshot", ".head", f"head of {version}".encode())
+
     def promote(self, version: str) -> None:
-        current = self.registry.current()
-        self.registry.promote(version, table_name(version), current, "job", self.registry.seal(version))
+        current, seal = self.registry.current(), self.registry.seal(version)
+        self.registry.promote(version, table_name(version), current, "job", seal, self.head(version))
         self.tables.view = table_name(version)
 
     @property

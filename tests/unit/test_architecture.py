@@ -51,6 +51,8 @@ PURE = (
     "runtime",
     "instances",
     "tables",
+    "backoff",
+    "keys",
 )
 GOOGLE = {"storage", "warehouse", "launch", "rest", "logs", "cli"}
 """Modules of dropfit that may import one of Google's packages."""

@@ -49,7 +49,8 @@ class Attic:
         self.digests: dict[str, str] = {}
         for number in range(1, 10):
             self.make(f"v{number}")
-            self.registry.promote(f"v{number}", table_name(f"v{number}"), self.registry.current())
+            head = self.registry.completed(f"v{number}").snapshot
+            self.registry.promote(f"v{number}", table_name(f"v{number}"), self.registry.current(), snapshot=head)
         self.age()
 
     def make(self, version: str, state: Any = "promoted", passed: bool = True, finished: bool = True) -> None:
@@ -73,7 +74,8 @@ class Attic:
             listed = Shards(version=version, rows=3, shards=(Artifact(shard, 1, ""),))
             self.data.put(f"tables/{version}/manifest.json", documents.encode(listed))
             self.tables.made[table_name(version)] = dt.datetime.now(dt.UTC)
-            self.registry.complete(version, table_name(version), 3)
+            head = self.registry.add_artifact(version, "snapshot", ".head", b"head of " + version.encode())
+            self.registry.complete(version, table_name(version), 3, head, 3, 1)
 
     def shard(self, version: str) -> str:
         name = f"tables/{version}/shards/{len(list(self.data.list())):04x}.parquet"
@@ -98,8 +100,8 @@ class Attic:
         """Whether the version could be served at once."""
         made = self.registry.manifest(version)
         try:
-            files = [self.registry.read_artifact(a) for a in (made.model, made.encoding)]
             completed = self.registry.completed(version)
+            files = [self.registry.read_artifact(a) for a in (made.model, made.encoding, completed.snapshot)]
         except Exception:
             return False
         return bool(files) and completed.table in self.tables.made
@@ -182,6 +184,24 @@ def test_of_a_served_versions_shards_those_that_no_list_names_go(attic: Attic) -
     assert len([name for name in left if "/shards/" in name]) == 1
 
 
+def test_snapshots_of_a_needed_version_that_nothing_names_go_and_those_that_something_names_stay(
+    attic: Attic,
+) -> None:
+    stale = attic.registry.add_artifact("v9", "snapshot", ".head", b"made and never named")
+    served = attic.registry.completed("v8").snapshot
+    newer = attic.registry.add_artifact("v8", "snapshot", ".head", b"made since v8 was served")
+    attic.registry.complete("v8", table_name("v8"), 3, newer)
+    attic.age()
+    young = attic.registry.add_artifact("v9", "snapshot", ".head", b"made just now")
+    removed = [(o.kind, o.name) for o in attic.collect() if "v9" in o.name or "v8" in o.name]
+    assert removed == [("snapshot", stale.name)]
+    assert served is not None
+    left = {s.name for s in attic.models.list("versions/")}
+    assert {served.name, newer.name, young.name} <= left
+    assert attic.whole("v8")
+    assert attic.whole("v9")
+
+
 def test_accepted_rows_that_a_receipt_or_any_manifest_names_stay_and_others_go(attic: Attic) -> None:
     attic.data.put("accepted/dead-0123456789abcdef.parquet", b"rows")
     attic.data.put("accepted/dead-0123456789abcdef.profile.json", b"{}")
@@ -218,6 +238,7 @@ def test_a_version_that_came_into_use_since_it_was_found_stays_whole(attic: Atti
     removed = [o for o in orphans if collector.remove(o)]
     assert not [o for o in removed if o.name in ("v1", table_name("v1"))]
     assert attic.whole("v1")
+    assert attic.registry.completed("v1").keys == 3
 
 
 def test_uploads_are_never_touched(attic: Attic) -> None:

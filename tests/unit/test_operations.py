@@ -27,6 +27,7 @@ def test_a_rollback_serves_the_version_before_model_and_table_together(room: Roo
     assert room.tables.view == table_name("v2")
     assert room.pointer.manifest_sha256 == room.registry.seal("v2")
     assert room.pointer.by == "ann"
+    assert room.pointer.snapshot == room.head("v2")
 
 
 def test_rolling_back_again_goes_further_back_and_not_to_and_fro(room: Room) -> None:
@@ -66,10 +67,12 @@ def test_a_rollback_that_meets_a_promotion_is_tried_again_and_wins(room: Room) -
     assert room.pointer.version == "v1"
 
 
-@pytest.mark.parametrize("spoil", ["table", "model", "probe", "table.json", "manifest"])
+@pytest.mark.parametrize("spoil", ["table", "model", "probe", "snapshot", "table.json", "manifest"])
 def test_a_version_that_is_not_whole_is_not_rolled_back_to(room: Room, spoil: str) -> None:
     if spoil == "table":
         room.tables.there.remove(table_name("v2"))
+    elif spoil == "snapshot":
+        room.models.rot(room.head("v2").name, b"head of v1")
     elif spoil in ("model", "probe"):
         room.models.put(getattr(room.registry.manifest("v2"), spoil).name, b"something else")
     elif spoil == "manifest":
@@ -122,7 +125,30 @@ def test_an_approved_version_is_served_and_its_uploads_are_promoted(room: Room) 
     assert (moved.before, room.pointer.version, room.state("v4")) == ("v3", "v4", "promoted")
     assert room.tables.view == table_name("v4")
     assert room.registry.decision("v4").approved  # type: ignore[union-attr]
-    assert room.desk.rollback().pointer.version == "v3"
+    assert room.pointer.snapshot == room.head("v4")
+    assert room.desk.rollback().pointer.snapshot == room.head("v3")
+
+
+def test_a_version_that_the_pointer_does_not_remember_is_served_with_the_snapshot_that_it_names(room: Room) -> None:
+    assert room.desk.rollback("v4").pointer.snapshot == room.head("v4")
+
+
+def test_a_version_from_before_there_were_snapshots_is_served_again_without_one(room: Room) -> None:
+    room.registry.complete("v4", table_name("v4"), 10)
+    room.registry.promote("v4", table_name("v4"), room.registry.current(), "job", room.registry.seal("v4"))
+    assert room.desk.rollback("v3").pointer.snapshot == room.head("v3")
+    assert room.desk.rollback("v4").pointer.snapshot is None
+    assert room.pointer.version == "v4"
+
+
+def test_a_pointer_that_names_a_file_of_another_version_is_not_followed(room: Room) -> None:
+    payload = room.models.read(CURRENT)
+    for name in (b"versions/v2/snapshot", b"../v3/snapshot", b"versions/v3/x/snapshot"):
+        room.models.put(CURRENT, payload.replace(b"versions/v3/snapshot", name))
+        with pytest.raises(ArtifactError, match="not its own"):
+            room.registry.current()
+    room.models.put(CURRENT, payload)
+    assert room.pointer.version == "v3"
 
 
 def test_a_rejected_version_is_kept_with_who_and_why(room: Room) -> None:

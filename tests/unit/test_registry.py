@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -157,6 +159,73 @@ def test_an_artifact_that_is_gone_is_refused_by_name(bucket: FakeBucket, registr
     bucket.delete(artifact.name)
     with pytest.raises(ArtifactError, match=r"model-.*gone"):
         registry.read_artifact(artifact)
+
+
+def test_a_file_comes_back_as_it_was_stored_under_a_new_name_each_time(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "made.head").write_bytes(b"rows" * 1000)
+    artifact = registry.add_file("v1", "snapshot", tmp_path / "made.head")
+    assert artifact == registry.add_artifact("v1", "snapshot", ".head", b"rows" * 1000)
+    first, second = (registry.fetch_artifact(artifact, tmp_path) for _ in range(2))
+    assert first != second
+    assert first.read_bytes() == second.read_bytes() == b"rows" * 1000
+    registry.prove_artifact(artifact)
+
+
+def _flip(bucket: FakeBucket, name: str) -> None:
+    bucket.rot(name, b"X" + bucket.read(name)[1:])
+
+
+SPOIL: dict[str, Any] = {
+    "flipped": _flip,
+    "cut": lambda bucket, name: bucket.put(name, bucket.read(name)[:-1]),
+    "cut unseen": lambda bucket, name: bucket.rot(name, bucket.read(name)[:-1]),
+    "swollen": lambda bucket, name: bucket.put(name, bucket.read(name) * 2),
+    "swollen unseen": lambda bucket, name: bucket.rot(name, bucket.read(name) * 2),
+    "gone": lambda bucket, name: bucket.delete(name),
+    "gone after a look": lambda bucket, name: (
+        bucket.fail("download", NotFound("")),
+        bucket.fail("open", NotFound("")),
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOIL)
+def test_a_file_that_is_not_as_declared_is_refused_and_removed(
+    bucket: FakeBucket, registry: Registry, tmp_path: Path, spoil: str
+) -> None:
+    artifact = registry.add_artifact("v1", "snapshot", ".head", b"rows" * 1000)
+    SPOIL[spoil](bucket, artifact.name)
+    with pytest.raises(ArtifactError):
+        registry.fetch_artifact(artifact, tmp_path)
+    with pytest.raises(ArtifactError):
+        registry.prove_artifact(artifact)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_removed_when_storage_breaks_off(bucket: FakeBucket, registry: Registry, tmp_path: Path) -> None:
+    artifact = registry.add_artifact("v1", "snapshot", ".head", b"rows")
+    bucket.fail("download")
+    with pytest.raises(Unavailable):
+        registry.fetch_artifact(artifact, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["current.json", "versions/v1/../v2/a.head", "versions/../a.head", "versions//a.head", "versions/v1/"]
+)
+def test_a_file_outside_any_versions_folder_is_not_asked_for(
+    bucket: FakeBucket, registry: Registry, tmp_path: Path, name: str
+) -> None:
+    bucket.put(name, b"rows")
+    bucket.fail("stat", AssertionError("it was asked for"))
+    with pytest.raises(ArtifactError, match="not its own"):
+        registry.fetch_artifact(Artifact(name, 4, sha256(b"rows")), tmp_path)
+
+
+def test_a_versions_table_mark_may_not_name_another_versions_snapshot(bucket: FakeBucket, registry: Registry) -> None:
+    registry.complete("v1", "t1", 3, registry.add_artifact("v2", "snapshot", ".head", b"rows"), 3, 0)
+    with pytest.raises(ArtifactError, match="not its own"):
+        registry.completed("v1")
 
 
 def test_versions_are_told_oldest_first_and_those_without_a_manifest_do_not_exist(registry: Registry) -> None:

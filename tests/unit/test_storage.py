@@ -193,6 +193,7 @@ def calls(name: str, generation: int) -> dict[str, Any]:
         "fetch": lambda bucket: bucket.fetch(name),
         "fetch_all": lambda bucket: bucket.fetch_all([name]),
         "open": open_,
+        "download": lambda bucket: bucket.download(name, generation, io.BytesIO()),
         "create": lambda bucket: bucket.create(name + "new", b"x"),
         "replace": lambda bucket: bucket.replace(name, b"x", generation),
         "put": lambda bucket: bucket.put(name, b"x"),
@@ -249,6 +250,14 @@ def test_a_generation_is_read_in_ranges(bucket: Bucket) -> None:
         assert stream.read() == b"789"
         stream.seek(2)
         assert stream.read(3) == b"234"
+
+
+def test_a_generation_is_written_into_a_file_also_when_the_way_breaks_off(gcs: Gcs, bucket: Bucket) -> None:
+    stored = bucket.put("a", b"0123456789" * 1000)
+    gcs.faults = [503, 503]
+    stream = io.BytesIO()
+    bucket.download("a", stored.generation, stream)
+    assert stream.getvalue() == b"0123456789" * 1000
 
 
 def test_objects_are_listed_by_prefix_in_order_over_all_pages(bucket: Bucket) -> None:
@@ -319,7 +328,7 @@ def test_storage_that_cannot_be_reached_is_unavailable(gcs: Gcs, method: str) ->
         calls("a", 1)[method](Bucket(client, "b"))
 
 
-@pytest.mark.parametrize("method", ["read", "fetch", "fetch_all", "open"])
+@pytest.mark.parametrize("method", ["read", "fetch", "fetch_all", "open", "download"])
 def test_what_is_not_there_is_not_found(bucket: Bucket, method: str) -> None:
     with pytest.raises(NotFound, match="gs://b/a"):
         calls("a", 1)[method](bucket)
@@ -332,6 +341,8 @@ def test_a_generation_that_was_overwritten_is_not_found(bucket: Bucket) -> None:
         bucket.read("a", first.generation)
     with pytest.raises(NotFound), bucket.open("a", first.generation) as stream:
         stream.read()
+    with pytest.raises(NotFound):
+        bucket.download("a", first.generation, io.BytesIO())
 
 
 def test_nothing_there_is_no_error_where_that_is_an_answer(bucket: Bucket) -> None:
@@ -405,7 +416,13 @@ def test_the_bucket_of_the_unit_tests_has_every_method_of_the_real_one() -> None
             assert inspect.signature(getattr(FakeBucket, name)) == inspect.signature(method), name
 
 
-@pytest.mark.parametrize("read", [Bucket.read, Bucket.fetch])
+def _download(bucket: Bucket, name: str) -> None:
+    stored = bucket.stat(name)
+    assert stored is not None
+    bucket.download(name, stored.generation, io.BytesIO())
+
+
+@pytest.mark.parametrize("read", [Bucket.read, Bucket.fetch, _download])
 def test_bytes_that_are_not_those_of_their_checksum_are_refused_in_one_line(
     gcs: Gcs, bucket: Bucket, read: Any
 ) -> None:
