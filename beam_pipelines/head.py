@@ -24,7 +24,8 @@ from dropfit.encoding import sha256, take
 from dropfit.errors import ArtifactError
 from dropfit.keys import joined
 from dropfit.manifest import Artifact, Manifest, Shards
-from dropfit.snapshot import Row, Written
+from dropfit.records import Row
+from dropfit.snapshot import Written
 from dropfit.storage import Bucket
 
 LOG = logging.getLogger(__name__)

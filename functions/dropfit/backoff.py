@@ -16,7 +16,7 @@ import numpy as np
 
 from .contract import Columns, Contract
 from .keys import SEPARATOR, normal
-from .snapshot import Row
+from .records import Row
 
 Array = np.ndarray[Any, Any]
 

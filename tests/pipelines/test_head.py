@@ -18,8 +18,9 @@ from dropfit.keys import normal
 from dropfit.manifest import Shards
 from dropfit.operations import Desk
 from dropfit.receipts import Receipts
+from dropfit.records import Row
 from dropfit.runs import latest
-from dropfit.snapshot import Row, Snapshot
+from dropfit.snapshot import Snapshot
 from dropfit.warehouse import Warehouse
 
 House = Any

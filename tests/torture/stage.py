@@ -39,6 +39,7 @@ from dropfit.manifest import Artifact, Parity, Shards
 from dropfit.quarantine import DRIFTED
 from dropfit.receipts import Receipt
 from dropfit.registry import Registry
+from dropfit.snapshot import Written
 from dropfit.training import Trained
 from dropfit.verdict import Report
 
@@ -166,6 +167,19 @@ class BatchPredict(types.ModuleType):
         return shards
 
 
+class Head(types.ModuleType):
+    """beam_pipelines.head: the snapshot is the text of the shards."""
+
+    @staticmethod
+    def write(services: Any, manifest: Any, shards: Shards, counts: Any) -> tuple[Artifact, Written]:
+        (shard,) = shards.shards
+        payload = services.buckets.data.read(shard.name)
+        if sha256(payload) != shard.sha256 or len(counts) != shards.rows:
+            raise ArtifactError(f"{shard.name} is not what was written")
+        artifact = services.registry.add_artifact(manifest.version, "snapshot", ".head", payload)
+        return artifact, Written(shards.rows, 1, 0, len(payload))
+
+
 def load(registry: Any, problem: Any, version_id: str, threads: int = 1) -> Any:
     """dropfit.version.load: hashes are checked, nothing is parsed."""
     manifest = registry.manifest(version_id)
@@ -216,6 +230,9 @@ def staged() -> Iterator[None]:
         batch = BatchPredict("beam_pipelines.batch_predict")
         patch.setitem(sys.modules, batch.__name__, batch)
         patch.setattr(beam_pipelines, "batch_predict", batch, raising=False)
+        head = Head("beam_pipelines.head")
+        patch.setitem(sys.modules, head.__name__, head)
+        patch.setattr(beam_pipelines, "head", head, raising=False)
         judging = Judging("beam_pipelines.judging")
         patch.setitem(sys.modules, judging.__name__, judging)
         patch.setattr(beam_pipelines, "judging", judging, raising=False)

@@ -17,7 +17,7 @@ from dropfit import lease
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, NotFound
 from dropfit.lease import Claim
-from dropfit.manifest import Manifest
+from dropfit.manifest import Artifact, Manifest
 from dropfit.pointer import CURRENT, Pointer
 from dropfit.receipts import PREFIX, Receipt, Receipts, accepted_name
 from dropfit.registry import Registry
@@ -140,6 +140,20 @@ def served_version_is_complete(watch: Watch) -> None:
     pointer = watch.pointer()
     if pointer is not None:
         version_is_complete(watch, pointer.version, pointer.manifest_sha256)
+        snapshot_is_whole(watch, pointer.version, pointer.snapshot)
+
+
+def snapshot_is_whole(watch: Watch, version: str, snapshot: Artifact | None) -> None:
+    """What is pointed at has a snapshot of its own table, and no other."""
+    if snapshot is None:
+        raise Violation(f"{version} is pointed at without a snapshot")
+    try:
+        rows = watch.registry.read_artifact(snapshot).decode().splitlines()
+        serials = watch.registry.read_artifact(watch.registry.manifest(version).model).decode().split()
+    except (ArtifactError, NotFound) as error:
+        raise Violation(f"the snapshot of {version} is not whole: {error}") from error
+    if sorted(rows) != sorted(f"leaf {serial}\t{version}" for serial in serials):
+        raise Violation(f"the snapshot of {version} holds {rows}")
 
 
 def version_is_complete(watch: Watch, version: str, manifest_sha256: str) -> Manifest:
@@ -177,6 +191,7 @@ def rollback_targets_are_whole(watch: Watch) -> None:
     if pointer is not None:
         for served in pointer.trail[-watch.world.settings.keep_versions :]:
             version_is_complete(watch, served.version, served.manifest_sha256)
+            snapshot_is_whole(watch, served.version, served.snapshot)
             table_is_whole(watch, served.table, served.version)
 
 

@@ -26,6 +26,7 @@ from dropfit.pointer import Pointer
 from dropfit.receipts import Receipt, Receipts, UploadedObject
 from dropfit.registry import Registry
 from dropfit.runs import Run, latest
+from dropfit.snapshot import Snapshot
 from dropfit.warehouse import Warehouse
 from localcloud.cloud import LocalCloud, Options
 
@@ -168,6 +169,12 @@ class World:
             self.registry.read_artifact(artifact)
         found = self.versions_in(pointer.table)
         assert list(found) == [pointer.version], f"{pointer.table} of {pointer.version} holds {dict(found)}"
+        completed = self.registry.completed(pointer.version)
+        assert completed.snapshot == pointer.snapshot is not None, f"{pointer.version} has another snapshot"
+        with tempfile.TemporaryDirectory() as folder:
+            head = Snapshot(self.registry.fetch_artifact(pointer.snapshot, Path(folder)), unlink=True)
+            assert len(head) == completed.keys == found[pointer.version], f"{pointer.version} has another's snapshot"
+            head.close()
         return Served(pointer, found[pointer.version])
 
     def versions_in(self, table: str) -> Counter[str]:

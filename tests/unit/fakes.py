@@ -7,15 +7,18 @@ import collections
 import datetime as dt
 import io
 import itertools
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
 
+from dropfit import backoff, records, snapshot
 from dropfit.contract import (
     Category,
     Columns,
@@ -251,13 +254,14 @@ def csv_of(problem: Problem, columns: Columns) -> bytes:
 
 
 class Shelf(NamedTuple):
-    """A problem, what training made of it, and a models bucket that holds the version."""
+    """A problem, what training made of it, and a models bucket that holds the version with the head of its table."""
 
     problem: Problem
     rows: Columns
     trained: Any
     bucket: FakeBucket
     manifest: Manifest
+    head: Artifact
 
     def registry(self) -> Registry:
         """A registry over a copy of the bucket."""
@@ -300,8 +304,28 @@ def shelve(target: Target, **changes: Any) -> Shelf:
         seed=problem.seed,
     )
     registry.publish(made)
-    registry.promote("v1", "predictions__v1", Current(None, 0))
-    return Shelf(problem, rows, trained, bucket, made)
+    head, held = headed(registry, problem, rows)
+    registry.complete("v1", "predictions__v1", held.rows, head, held.rows, held.groups)
+    registry.promote("v1", "predictions__v1", Current(None, 0), snapshot=head)
+    return Shelf(problem, rows, trained, bucket, made, head)
+
+
+def headed(registry: Registry, problem: Problem, rows: Columns) -> tuple[Artifact, snapshot.Written]:
+    """The snapshot of version v1: every key that the rows hold, the most frequent first, and the back-off groups."""
+    from dropfit import tables, version
+
+    scorer = version.load(registry, problem, "v1").scorer
+    features, counts = tables.key_universe(problem.contract, rows, scorer.encoder)
+    scored = scorer.score(features)
+    shares = [()] * len(counts) if scored.probabilities is None else map(tuple, scored.probabilities.tolist())
+    made = map(records.Row, scored.values.tolist(), scored.fired, shares)
+    held = sorted(zip(counts, made, strict=True), key=lambda pair: (-counts[pair[0]], pair[0]))
+    weights = np.array(list(counts.values()))
+    groups = backoff.groups(problem.contract, features, scored.values, weights, scorer.classes, scored.probabilities)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"head{snapshot.SUFFIX}"
+        written = snapshot.write(path, held, groups, 1024**2)
+        return registry.add_file("v1", "snapshot", path), written
 
 
 def manifest(version: str, problem: Problem | None = None, **changes: Any) -> Manifest:

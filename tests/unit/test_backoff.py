@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dropfit import backoff
 from dropfit.contract import Label
 from dropfit.keys import joined
-from dropfit.snapshot import Row
+from dropfit.records import Row
 
 LEVELS = (("leaf", "cup"), ("leaf",), ())
 CLASSES = ("awful", "fair", "good")
