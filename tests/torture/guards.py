@@ -155,6 +155,20 @@ def artifact_hash(patch: Patch) -> None:
     patch.setattr(artifacts, "read", lambda bucket, artifact: bucket.read(artifact.name))
 
 
+def file_hash(patch: Patch) -> None:
+    """A snapshot is opened, and pointed at, only when its hash is as declared."""
+    from dropfit import artifacts
+
+    patch.setattr(artifacts, "_check", lambda artifact, stream: None)
+
+
+def own_files(patch: Patch) -> None:
+    """A version's files lie in its own folder, whoever names them."""
+    from dropfit import artifacts
+
+    patch.setattr(artifacts, "check_name", lambda version, artifact: None)
+
+
 def manifest_hash(patch: Patch) -> None:
     """A manifest is believed only when its hash is the pointer's."""
     from dropfit import artifacts
@@ -248,6 +262,8 @@ GUARDS: dict[str, Guard] = {
     "pin": Guard(pin, _unit("operations")),
     "hold": Guard(hold, (HISTORIES + "with_hold_a_version_waits_until_a_person_approves_it",)),
     "artifact hash": Guard(artifact_hash, _unit("registry")),
+    "file hash": Guard(file_hash, _unit("registry", "operations")),
+    "own files": Guard(own_files, _unit("registry", "operations")),
     "manifest hash": Guard(manifest_hash, _unit("registry", "version")),
     "gate": Guard(gate, _unit("gate")),
     "parity": Guard(parity, _unit("export")),
