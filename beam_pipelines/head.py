@@ -114,10 +114,12 @@ def _shard(data: Bucket, shard: Artifact, contract: Contract) -> Any:
 
 
 def _ordered(found: Predicted, counts: Mapping[str, int]) -> Predicted:
-    """The most frequent keys first."""
+    """The most frequent keys first, of one frequency in the order of their text."""
     texts, fired = found.texts, found.fired
-    order = sorted(range(len(texts)), key=lambda row: (-counts[texts[row]], texts[row]))
-    places = np.array(order, dtype=np.int64)
+    by_text = np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.int64)
+    often = np.array([counts[texts[row]] for row in by_text], dtype=np.int64)
+    places = by_text[np.argsort(-often, kind="stable")]
+    order = places.tolist()
     return Predicted(
         take(found.keys, places),
         [texts[row] for row in order],

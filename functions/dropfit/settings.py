@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_deadline_ms: the most that `X-Deadline-Ms` may ask for.
         body_seconds: a request whose body has not arrived after so long is refused with 408.
         ready_seconds: `/ready` says no when the pointer has not been readable for so long.
-        snapshot_bytes: the head of the table that is shipped beside the model is at most so large.
+        snapshot_bytes: the head of the table that is shipped beside the model is at most so large (4 KiB to 1 GiB).
         log_share: the share of requests (0 to 1) that is written to the prediction log.
         log_buffer_bytes: log lines that wait for standard output beyond so much are dropped, and counted.
         log_table: `PROJECT.DATASET.TABLE` where Cloud Logging's entries can be queried; the view `prediction_log`
