@@ -78,6 +78,12 @@ def opened(bucket: Bucket, name: str, generation: int) -> bytes:
         return stream.read(1000) + stream.read()
 
 
+def downloaded(bucket: Bucket, name: str, generation: int) -> bytes:
+    stream = io.BytesIO()
+    bucket.download(name, generation, stream)
+    return stream.getvalue()
+
+
 # Every public method: what it does to the object "a", and what that must give.
 STORAGE: dict[str, tuple[Callable[[Bucket, int], Any], Callable[[Any], bool]]] = {
     "stat": (lambda b, g: b.stat("a"), lambda found: found.size == len(PAYLOAD)),
@@ -85,6 +91,7 @@ STORAGE: dict[str, tuple[Callable[[Bucket, int], Any], Callable[[Any], bool]]] =
     "fetch": (lambda b, g: b.fetch("a"), lambda found: found[0] == PAYLOAD),
     "fetch_all": (lambda b, g: b.fetch_all(["a"] * 3), lambda found: [p for p, _ in found] == [PAYLOAD] * 3),
     "open": (lambda b, g: opened(b, "a", g), lambda found: found == PAYLOAD),
+    "download": (lambda b, g: downloaded(b, "a", g), lambda found: found == PAYLOAD),
     "create": (lambda b, g: b.create("new", b"x"), lambda found: found.size == 1),
     "replace": (lambda b, g: b.replace("a", b"xy", g), lambda found: found.size == 2),
     "put": (lambda b, g: b.put("p", b"xyz"), lambda found: found.size == 3),

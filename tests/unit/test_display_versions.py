@@ -46,6 +46,14 @@ def test_one_version_is_told_with_its_data_and_its_table(room: Room) -> None:
     told = text(display.version(explain.story(room.registry, "v4")))
     for found in ("v4.csv", "predictions__v4", "waiting", "`dropfit approve v4`", "seed"):
         assert found in told
+    assert "5 of 10 keys, 1 groups, 10 bytes" in told
+
+
+def test_one_without_a_snapshot_is_told_so(room: Room) -> None:
+    room.registry.complete("v4", "predictions__v4", 10)
+    assert "no snapshot" in text(display.version(explain.story(room.registry, "v4")))
+    room.make("v5", passed=False)
+    assert "no snapshot" in text(display.version(explain.story(room.registry, "v5")))
 
 
 def test_a_run_is_told_with_its_steps_and_one_that_was_killed_as_such(room: Room) -> None:

@@ -64,4 +64,6 @@ def test_standings_are_told_apart() -> None:
     room.desk.rollback()
     told = {v: explain.story(room.registry, v).standing for v in ("v1", "v2", "v3", "v4", "v5")}
     assert told == {"v1": "was served", "v2": "served", "v3": "was served", "v4": "waiting", "v5": "kept"}
-    assert explain.summary(explain.story(room.registry, "v4"))["standing"] == "waiting"
+    summary = explain.summary(explain.story(room.registry, "v4"))
+    assert summary["standing"] == "waiting"
+    assert summary["completed"]["snapshot"]["name"] == room.head("v4").name
