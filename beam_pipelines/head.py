@@ -40,7 +40,7 @@ class Predicted(NamedTuple):
         texts: the keys as keys.joined makes them.
         values: shape (rows,): float64 with NaN, or labels with None, where the policy left none.
         fired: per row, the policy's rules, joined by commas.
-        probabilities: shape (rows, classes) for a label target, else None.
+        probabilities: shape (rows, classes) for a label target, all 0 in a row that has none; else None.
     """
 
     keys: Columns
@@ -68,7 +68,7 @@ def write(
         ArtifactError: when a shard is not what was written.
     """
     contract = manifest.contract
-    found = _ordered(predicted(services.buckets.data, shards, contract), counts)
+    found = _ordered(predicted(services.buckets.data, shards, contract, manifest.classes), counts)
     weights = np.array([counts[key] for key in found.texts], dtype=np.float64)
     groups = backoff.groups(contract, found.keys, found.values, weights, manifest.classes, found.probabilities)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ def write(
         return services.registry.add_file(manifest.version, "snapshot", path), written
 
 
-def predicted(data: Bucket, shards: Shards, contract: Contract) -> Predicted:
+def predicted(data: Bucket, shards: Shards, contract: Contract, classes: tuple[str, ...]) -> Predicted:
     """All rows of the shards, in no order that means anything.
 
     Raises:
@@ -96,10 +96,19 @@ def predicted(data: Bucket, shards: Shards, contract: Contract) -> Predicted:
     keys = {name: rows[name] for name in contract.key}
     probabilities = None
     if isinstance(contract.target, Label):
-        shares = table.column("probabilities").combine_chunks().flatten().field("probability")
-        probabilities = shares.to_numpy().reshape(table.num_rows, -1)
+        probabilities = _probabilities(table.column("probabilities"), len(classes))
     fired = table.column("policy").to_pylist()
     return Predicted(keys, joined(keys, contract.key), rows["prediction"], fired, probabilities)
+
+
+def _probabilities(column: Any, classes: int) -> Array:
+    """Shape (rows, classes); of a row that has none, because the policy denies every label, all are 0."""
+    import pyarrow.compute as pc
+
+    there = pc.list_value_length(column).to_numpy() > 0
+    shares = np.zeros((len(there), classes))
+    shares[there] = pc.struct_field(pc.list_flatten(column), "probability").to_numpy().reshape(-1, classes)
+    return shares
 
 
 def _shard(data: Bucket, shard: Artifact, contract: Contract) -> Any:
@@ -132,5 +141,6 @@ def _ordered(found: Predicted, counts: Mapping[str, int]) -> Predicted:
 def _rows(found: Predicted) -> Iterator[tuple[str, Row]]:
     for row, (key, value, fired) in enumerate(zip(found.texts, found.values.tolist(), found.fired, strict=True)):
         shares = () if found.probabilities is None else tuple(found.probabilities[row].tolist())
+        shares = shares if any(shares) else ()
         kept = None if value is None or value != value else value
         yield key, Row(kept, tuple(fired.split(",")) if fired else (), shares)

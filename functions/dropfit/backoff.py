@@ -43,7 +43,7 @@ def groups(
         contract: names the key and its back-off groups.
         keys: the key columns, shape (rows,) each. Their order decides the last bit of a mean: give them sorted.
         values: predictions, shape (rows,): float64 with NaN, or labels with None, where the policy left none. Such
-            rows do not count, and a group of them alone is left out.
+            rows do not count, nor do labels without probabilities; a group of these alone is left out.
         weights: how often each key came, shape (rows,), above 0.
         classes: labels in the order of the probabilities, for a label target.
         probabilities: shape (rows, classes), for a label target.
@@ -53,6 +53,8 @@ def groups(
         most probable label, the first of equals.
     """
     counts = np.array([value is not None and value == value for value in values.tolist()], dtype=bool)
+    if probabilities is not None:
+        counts &= probabilities.any(axis=1)
     weight = np.where(counts, weights, 0).astype(np.float64)
     means = np.asarray(values, dtype=np.float64)[:, None] if probabilities is None else probabilities
     weighted = np.where(counts[:, None], means, 0.0) * weight[:, None]
