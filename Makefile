@@ -12,10 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test unit lint verify torture lock clean
+.PHONY: help env demo up down test unit lint verify torture bench-serving lock clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: .venv/ready ## make .venv with everything in it
 
@@ -54,9 +54,19 @@ verify: env ## the longer proofs
 torture: env ## every proof of reliability, some 30 minutes (ARGS='kills --seed 7' for some)
 	@$(BIN)/python tests/torture $(ARGS)
 
+bench-serving: env .venv-bench/ready ## how fast it serves beside others, some 9 minutes (ARGS='--only rounds')
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
+
+# MLServer and BentoML want older packages than the local cloud: an environment of their own.
+.venv-bench/ready: requirements/bench.txt
+	@echo "Making .venv-bench for MLServer and BentoML (420 MB) ..."
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@$(BIN)/uv pip install -q -p .venv-bench/bin/python --require-hashes -r requirements/bench.txt
+	@touch $@
+
 lock: env ## resolve pyproject.toml again into requirements/*.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh requirements/lock.sh
 
 clean: ## stop the local cloud, and forget the environment and its state
 	@if test -x $(BIN)/dropfit; then $(BIN)/dropfit down; fi
-	@rm -rf .venv .dropfit
+	@rm -rf .venv .venv-bench .dropfit
