@@ -40,10 +40,9 @@ from .servers import (
     base_environment,
     running,
 )
-from .targets import Results
+from .targets import SWAPS, Results
 
 PARTS = ("rounds", "latency", "starts", "imports", "swaps")
-SWAPS, SWAP_BLOCKS = 100, 5
 LATENCY_ROUNDS, LATENCY_SECONDS = 5, 4.0
 
 
@@ -120,13 +119,13 @@ class Bench:
             with running(BY_NAME[HYBRID], environ, self.folder, latency.SWAP_SETTINGS) as server:
                 server.await_answer(asked[HYBRID][0])
                 file = self._one(BY_NAME[MODEL], prepared)
-                self.results.swaps = latency.swaps(server, file, prepared, SWAPS, SWAP_BLOCKS, self.tell)
+                self.results.swaps = latency.swaps(server, file, prepared, SWAPS, self.tell)
 
     def _started(
         self, stack: contextlib.ExitStack, prepared: Prepared, environ: Mapping[str, str]
     ) -> Iterator[Server]:
         """Every server that is installed, answering as the others do."""
-        for spec in SPECS:
+        for spec in SPECS if "rounds" in self.given.only else [BY_NAME[name] for name in (ECHO, MODEL, TABLE)]:
             if spec.needs is not None and not spec.needs.exists():
                 self.results.missing.append(f"{spec.name} is not installed: `make bench-serving` makes .venv-bench")
                 continue

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import msgspec
 
@@ -17,8 +17,10 @@ from .rounds import Spread, spread
 from .servers import Server
 
 RATE = 500
-GAP = 0.4
-"""Seconds between two swaps; the server looks at the pointer every 0.1 s."""
+GAP = 0.35
+"""Seconds between two swaps at least; the server looks at the pointer every 0.1 s."""
+BLOCK, MOST_BLOCKS = 8.0, 12
+"""Seconds of each block, with swaps and without; so many of each at most."""
 SWAP_SETTINGS = {"DROPFIT_POINTER_SECONDS": "0.1", "DROPFIT_MODE": "hybrid"}
 
 
@@ -61,7 +63,7 @@ class Swaps:
 
     Attributes:
         swaps: how many times the pointer was swapped.
-        seen: how many of them the server was serving before the next one.
+        seen: how many of them the server was seen to serve.
         steady: the blocks without.
         swapping: the blocks with.
     """
@@ -97,41 +99,34 @@ def ratio(quick: Waits, slow: Waits) -> Spread:
     return spread([a.p99_ms / b.p99_ms for a, b in zip(slow.blocks, quick.blocks, strict=True)])
 
 
-def swaps(
-    server: Server, file: Path, prepared: Prepared, number: int, blocks: int, tell: Callable[[str], None]
-) -> Swaps:
-    """Swap the pointer between two versions while the fixed rate goes on, and as long blocks without swaps between.
+def swaps(server: Server, file: Path, prepared: Prepared, number: int, tell: Callable[[str], None]) -> Swaps:
+    """Swap the pointer between two versions while the fixed rate goes on, with as long blocks without swaps between.
 
     Args:
         server: Dropfit, started with SWAP_SETTINGS.
         file: its one body.
         prepared: the two versions.
-        number: of swaps.
-        blocks: into which they are divided.
+        number: of swaps that the server must have served; tried for no more than MOST_BLOCKS.
         tell: told each step.
     """
-    steady, swapping, seen = Waits(server.spec.name, []), Waits(server.spec.name, []), 0
-    each = -(-number // blocks)
+    steady, swapping = Waits(server.spec.name, []), Waits(server.spec.name, [])
     mover = Mover(server, prepared)
-    for turn in range(blocks):
-        tell(f"{RATE} requests a second, steady: block {turn + 1} of {blocks}")
-        steady.blocks.append(fixed_rate(server.url, file, RATE, each * GAP))
-        tell(f"{RATE} requests a second, {each} swaps: block {turn + 1} of {blocks}")
-        thread = threading.Thread(target=mover.run, args=(each,))
-        thread.start()
-        swapping.blocks.append(fixed_rate(server.url, file, RATE, each * GAP + 1))
-        thread.join()
-        if mover.failed:
-            raise mover.failed
-    seen = mover.seen
-    return Swaps(each * blocks, seen, steady, swapping)
+    while mover.seen < number and len(swapping.blocks) < MOST_BLOCKS:
+        tell(f"{RATE} requests a second, steady; {mover.seen} of {number} swaps")
+        steady.blocks.append(fixed_rate(server.url, file, RATE, BLOCK))
+        tell(f"{RATE} requests a second, swapping; {mover.seen} of {number} swaps")
+        with mover:
+            swapping.blocks.append(fixed_rate(server.url, file, RATE, BLOCK))
+    return Swaps(mover.swaps, mover.seen, steady, swapping)
 
 
 class Mover:
-    """Swaps the pointer to and fro, as a rollback does.
+    """Swaps the pointer to and fro, as a rollback does, for as long as the block lasts.
+
+    A swap follows the one before when the server answers with that one's version, and no sooner than GAP.
 
     Args:
-        server: whose version is looked at before each next swap.
+        server: whose version is looked at.
         prepared: the two versions.
     """
 
@@ -143,20 +138,40 @@ class Mover:
         self._server = server
         self._registry = Registry(storage.connect(settings.load()).models)
         self._versions = [msgspec.json.decode(version, type=Served) for version in prepared.versions]
-        self._next = 1
+        self._over = threading.Event()
+        self._thread = threading.Thread()
+        self._failed: Exception | None = None
+        self.swaps = 0
         self.seen = 0
-        self.failed: Exception | None = None
 
-    def run(self, number: int) -> None:
-        """So many swaps, GAP seconds apart."""
+    def __enter__(self) -> None:
+        self._over.clear()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._failed is not None:
+            raise self._failed
+
+    def _run(self) -> None:
         try:
-            due = time.monotonic()
-            for _ in range(number):
-                target = self._versions[self._next]
-                self._registry.move(target, self._registry.current(), "bench")
-                self._next = 1 - self._next
-                due += GAP
-                time.sleep(max(0.0, due - time.monotonic()))
-                self.seen += self._server.model()["version"] == target.version
-        except Exception as error:
-            self.failed = error
+            while not self._over.is_set():
+                self._swap()
+        except Exception as error:  # raised again where the block ends
+            self._failed = error
+
+    def _swap(self) -> None:
+        current = self._registry.current()
+        target = next(v for v in self._versions if current.pointer is None or v.version != current.pointer.version)
+        self._registry.move(target, current, "bench")
+        self.swaps += 1
+        self._over.wait(GAP)
+        while not self._over.is_set():
+            if self._server.model()["version"] == target.version:
+                self.seen += 1
+                return
+            self._over.wait(GAP / 10)

@@ -12,11 +12,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import bodies
+
+if TYPE_CHECKING:
+    from dropfit.pointer import Served
+    from dropfit.registry import Registry
+    from dropfit.settings import Settings
 
 Matrices = list[list[list[float]]]
 MLSERVER = {"debug": False, "parallel_workers": 0, "host": "127.0.0.1", "metrics_endpoint": None}
@@ -59,43 +64,55 @@ def prepare(environ: Mapping[str, str], folder: Path) -> Prepared:
     """
     os.environ.update(environ)
     os.environ["OMP_NUM_THREADS"] = "1"
-    from benchmarks.year import accepted, upload
+    from benchmarks.year import accepted
     from dropfit import settings, storage
     from dropfit.contract import load_problem
     from dropfit.registry import Registry
-    from dropfit.warehouse import Warehouse
     from localcloud import flights
 
     config = settings.load()
     problem, buckets = load_problem(config.problem), storage.connect(config)
-    registry, served = Registry(buckets.models), []
-    for month in flights.months(folder / "files", (1, 2)):
-        receipt = upload(config, month)
-        pointer = registry.current().pointer
-        assert receipt.state == "promoted", receipt.reason
-        assert pointer is not None
-        served.append(pointer.as_served())
-    table = Warehouse(config).name(served[0].table)
-    found = Warehouse(config).query(f"SELECT {', '.join(bodies.KEY)} FROM `{table}`", {})  # noqa: S608
-    keys = sorted((*row.values()[:3], *(int(value) for value in row.values()[3:])) for row in found)
-    rows = accepted(problem, folder / "files/flights-2013-01.csv")
+    january, february = flights.months(folder / "files", (1, 2))
+    registry = Registry(buckets.models)
+    first, second = (_promoted(config, registry, month) for month in (january, february))
+    registry.move(first, registry.current(), "bench")
+    keys, rows = _table_keys(config, first.table), accepted(problem, january)
     fitted = Rivals(problem, rows)
-    for name, payload in fitted.files(registry, served[0].version).items():
+    for name, payload in fitted.files(registry, first.version).items():
         (folder / name).write_bytes(payload)
         buckets.models.put(f"bench/{name}", payload)
-    registry.move(served[0], registry.current(), "bench")
     drawn = {("hits", size): bodies.draw(keys, size, 0) for size in bodies.SIZES}
     drawn |= {("mix", size): bodies.draw(keys, size, bodies.MISSES) for size in bodies.SIZES}
     matrices = {which: [fitted.matrix(request) for request in requests] for which, requests in drawn.items()}
     return Prepared(
-        versions=(msgspec.json.encode(served[0]), msgspec.json.encode(served[1])),
-        model=served[0].version,
+        versions=(msgspec.json.encode(first), msgspec.json.encode(second)),
+        model=first.version,
         rows=len(next(iter(rows.values()))),
         table_rows=len(keys),
         requests=drawn,
         matrices={which: [matrix.tolist() for matrix in made] for which, made in matrices.items()},
         expected={which: [fitted.late(matrix) for matrix in made] for which, made in matrices.items()},
     )
+
+
+def _promoted(config: Settings, registry: Registry, month: Path) -> Served:
+    """Upload a file, and see what it made served."""
+    from benchmarks.year import upload
+
+    receipt = upload(config, month)
+    pointer = registry.current().pointer
+    assert receipt.state == "promoted", receipt.reason
+    assert pointer is not None
+    return pointer.as_served()
+
+
+def _table_keys(config: Settings, table: str) -> list[tuple[Any, ...]]:
+    """The keys of a version's table, in order."""
+    from dropfit.warehouse import Warehouse
+
+    warehouse = Warehouse(config)
+    rows = warehouse.query(f"SELECT {', '.join(bodies.KEY)} FROM `{warehouse.name(table)}`", {})  # noqa: S608
+    return sorted((*row.values()[:3], *(int(value) for value in row.values()[3:])) for row in rows)
 
 
 class Rivals:

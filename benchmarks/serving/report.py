@@ -22,8 +22,9 @@ from .targets import Results, Target, targets
 
 def show(console: Console, results: Results) -> None:
     """Print everything that was measured."""
+    for size in sorted({sample.size for sample in results.samples}):
+        console.print(speeds(results.samples, size))
     if results.samples:
-        console.print(speeds(results.samples))
         console.print(
             "us: processor time per request, user and system, of its whole process tree; median of all rounds. "
             "of echo: how much of the web server's own speed is left. Ratios are taken round by round."
@@ -44,25 +45,17 @@ def show(console: Console, results: Results) -> None:
     console.print(promises(targets(results)))
 
 
-def speeds(samples: Sequence[Sample]) -> Table:
-    """Every server's processor time and rate, and its ratios."""
-    sizes = sorted({s.size for s in samples})
+def speeds(samples: Sequence[Sample], size: int) -> Table:
+    """Every server's processor time and rate, and its ratios, for so many rows per request."""
     names = list(dict.fromkeys(s.server for s in samples))
-    heads = [head for size in sizes for head in _heads(size)]
-    table = grid("Speed, one worker each", "server", *heads, right=heads)
-    for name in sorted(names, key=lambda name: cost(samples, name, sizes[0]).median):
-        cells = []
-        for size in sizes:
-            cells += [f"{cost(samples, name, size).median:,.0f}", f"{rate(samples, name, size).median:,.0f}"]
-            cells += [_times(ratio(samples, name, ECHO, size))]
-            cells += [_times(ratio(samples, quick, name, size)) for quick in (MODEL, TABLE)]
-        table.add_row(plain(name), *cells)
+    heads = ("us", "req/s", "of the echo", "Dropfit's model is quicker", "its table hit")
+    title = f"{size} row{'s' * (size > 1)} per request, one worker each"
+    table = grid(title, "server", *heads, right=heads)
+    for name in sorted(names, key=lambda name: cost(samples, name, size).median):
+        ratios = (ratio(samples, *pair, size) for pair in ((name, ECHO), (MODEL, name), (TABLE, name)))
+        us, rates = _ranged(cost(samples, name, size), 0), _ranged(rate(samples, name, size), 0)
+        table.add_row(plain(name), us, rates, *map(_times, ratios))
     return table
-
-
-def _heads(size: int) -> tuple[str, ...]:
-    rows = f"{size} row{'s' * (size > 1)}"
-    return f"{rows}: us", "req/s", "of echo", "Dropfit model is quicker by", "table hit by"
 
 
 def waiting(results: Results) -> Table:
@@ -84,8 +77,7 @@ def starting(results: Results) -> Table:
     heads = ("first prediction after, s", "memory, MB", "log lines")
     table = grid("A process alone: start, and memory after 1,000 requests", "server", *heads, right=heads)
     for start in results.starts:
-        lines = f"{min(start.lines, default=0):,}"
-        table.add_row(plain(start.server), _ranged(start.took, 2), _ranged(start.megabytes, 0), lines)
+        table.add_row(plain(start.server), _ranged(start.took, 2), _ranged(start.megabytes, 0), f"{start.lines:,}")
     return table
 
 

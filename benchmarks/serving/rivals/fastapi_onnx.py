@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FastAPI + onnxruntime, written by hand: pydantic in and out, codes by dict, one float32 matrix, one thread.
+"""FastAPI + onnxruntime, written by hand: pydantic in, orjson out, codes by dict, one float32 matrix, one thread.
 
 Lean on purpose: no modes, no policy, no log, no metrics, no swap.
 """
@@ -7,10 +7,11 @@ Lean on purpose: no modes, no policy, no log, no metrics, no swap.
 from __future__ import annotations
 
 import onnxruntime
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
-from .forms import Answer, Body, Prediction
+from .forms import Body
 from .lookup import Lookup, fetch
+from .replies import reply
 
 lookup = Lookup(fetch("lookup.json"))
 options = onnxruntime.SessionOptions()
@@ -22,7 +23,7 @@ app = FastAPI()
 
 
 @app.post("/predict")
-async def predict(body: Body) -> Answer:
+async def predict(body: Body) -> Response:
     """Probabilities of being late."""
     late = session.run(wanted, {source: lookup.matrix(body.instances)})[0][:, 1]
-    return Answer(predictions=[Prediction(value=value) for value in late.tolist()])
+    return reply(late)

@@ -7,10 +7,11 @@ import io
 
 import joblib
 import pandas as pd
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
-from .forms import Answer, Body, Prediction
+from .forms import Body
 from .lookup import INPUTS, Lookup, fetch
+from .replies import reply
 
 lookup = Lookup(fetch("lookup.json"))
 pipeline = joblib.load(io.BytesIO(fetch("pipeline.joblib")))
@@ -18,7 +19,7 @@ app = FastAPI()
 
 
 @app.post("/predict")
-async def predict(body: Body) -> Answer:
+async def predict(body: Body) -> Response:
     """Probabilities of being late."""
     frame = pd.DataFrame([i.model_dump() for i in body.instances])
     routes = zip(frame["origin"], frame["dest"], strict=True)
@@ -26,4 +27,4 @@ async def predict(body: Body) -> Answer:
     frame["distance"] = frame["distance"].astype("float64").fillna(known)
     frame["hour_of_week"] = frame["weekday"] * 24 + frame["hour"]
     late = pipeline.predict_proba(frame[list(INPUTS)])[:, 1]
-    return Answer(predictions=[Prediction(value=value) for value in late.tolist()])
+    return reply(late)

@@ -6,10 +6,11 @@ from __future__ import annotations
 import io
 
 import joblib
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
-from .forms import Answer, Body, Prediction
+from .forms import Body
 from .lookup import Lookup, fetch
+from .replies import reply
 
 lookup = Lookup(fetch("lookup.json"))
 estimator = joblib.load(io.BytesIO(fetch("estimator.joblib")))
@@ -17,7 +18,7 @@ app = FastAPI()
 
 
 @app.post("/predict")
-async def predict(body: Body) -> Answer:
+async def predict(body: Body) -> Response:
     """Probabilities of being late."""
     late = estimator.predict_proba(lookup.matrix(body.instances))[:, 1]
-    return Answer(predictions=[Prediction(value=value) for value in late.tolist()])
+    return reply(late)
