@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import FrameType
 
+import msgspec
 from rich.console import Console
 
 from dropfit.errors import DropfitError
@@ -43,6 +44,7 @@ from .servers import (
 from .targets import SWAPS, Results
 
 PARTS = ("rounds", "latency", "starts", "imports", "swaps")
+WAITED = (ECHO, MODEL, TABLE)
 LATENCY_ROUNDS, LATENCY_SECONDS = 5, 4.0
 
 
@@ -53,6 +55,8 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
     parser.add_argument("--seconds", type=int, default=2, help="of load for each server and size in a round (2)")
     parser.add_argument("--starts", type=int, default=5, help="starts of each server (5)")
+    parser.add_argument("--servers", nargs="+", default=[""], help="those alone whose names hold one of these words")
+    parser.add_argument("--keep", type=Path, help="keep the trained model in this folder, or use the one kept there")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     return parser.parse_args(arguments)
 
@@ -86,28 +90,24 @@ class Bench:
         """Measure what was asked for."""
         home = self.folder / "home"
         with self._status:
-            self.tell("a local cloud learns January's and February's flights")
-            with LocalCloud(home) as cloud:
-                prepared = apart(cloud.env, self.folder)
+            prepared = self._prepared(home, self.folder / "prepared.json")
             with LocalCloud(home, services=("storage",)) as cloud:  # nothing else runs beside the measuring
                 os.environ.update(cloud.env)
                 self._measure(prepared, base_environment(cloud.env))
         return self.results
 
+    def _prepared(self, home: Path, kept: Path) -> Prepared:
+        if not kept.exists():
+            self.tell("a local cloud learns January's and February's flights")
+            with LocalCloud(home) as cloud:
+                kept.write_bytes(msgspec.json.encode(apart(cloud.env, self.folder)))
+        return msgspec.json.decode(kept.read_bytes(), type=Prepared)
+
     def _measure(self, prepared: Prepared, environ: Mapping[str, str]) -> None:
         files, only = self._write_bodies(prepared), self.given.only
         if "rounds" in only or "latency" in only:
             with contextlib.ExitStack() as stack:
-                servers = list(self._started(stack, prepared, environ))
-                if "rounds" in only:
-                    given = self.given
-                    self.results.samples = rounds.measure(
-                        servers, files, bodies.SIZES, given.rounds, given.seconds, self.tell
-                    )
-                if "latency" in only:
-                    some = [server for server in servers if server.spec.name in (ECHO, MODEL, TABLE)]
-                    ones = {server.spec.name: self._one(server.spec, prepared) for server in some}
-                    self.results.waits = latency.waits(some, ones, LATENCY_ROUNDS, LATENCY_SECONDS, self.tell)
+                self._side_by_side(list(self._started(stack, prepared, environ)), prepared, files)
         asked = {spec.name: self._requests(spec, prepared, 1) for spec in SPECS}
         if "starts" in only:
             alone = [BY_NAME[name] for name in (HYBRID, PANDAS, NUMPY)]
@@ -121,11 +121,25 @@ class Bench:
                 file = self._one(BY_NAME[MODEL], prepared)
                 self.results.swaps = latency.swaps(server, file, prepared, SWAPS, self.tell)
 
+    def _side_by_side(self, servers: list[Server], prepared: Prepared, files: Mapping[tuple[str, int], Path]) -> None:
+        """What is measured while all servers run, one at a time under load."""
+        given, results = self.given, self.results
+        if "rounds" in given.only:
+            results.samples = rounds.measure(servers, files, bodies.SIZES, given.rounds, given.seconds, self.tell)
+        if "latency" in given.only:
+            some = [server for server in servers if server.spec.name in WAITED]
+            ones = {server.spec.name: self._one(server.spec, prepared) for server in some}
+            results.waits = latency.waits(some, ones, LATENCY_ROUNDS, LATENCY_SECONDS, self.tell)
+
     def _started(
         self, stack: contextlib.ExitStack, prepared: Prepared, environ: Mapping[str, str]
     ) -> Iterator[Server]:
         """Every server that is installed, answering as the others do."""
-        for spec in SPECS if "rounds" in self.given.only else [BY_NAME[name] for name in (ECHO, MODEL, TABLE)]:
+        for spec in SPECS:
+            if not any(word.lower() in spec.name.lower() for word in self.given.servers):
+                continue
+            if "rounds" not in self.given.only and spec.name not in WAITED:
+                continue
             if spec.needs is not None and not spec.needs.exists():
                 self.results.missing.append(f"{spec.name} is not installed: `make bench-serving` makes .venv-bench")
                 continue
@@ -139,8 +153,8 @@ class Bench:
             yield server
 
     def _requests(self, spec: Spec, prepared: Prepared, size: int) -> list[bytes]:
-        which = (spec.mix, size)
-        pairs = zip(prepared.requests[which], prepared.matrices[which], strict=True)
+        kind = bodies.kind(spec.mix, size)
+        pairs = zip(prepared.requests[kind], prepared.matrices[kind], strict=True)
         return [bodies.body(spec.form, instances, matrix) for instances, matrix in pairs]
 
     def _write_bodies(self, prepared: Prepared) -> dict[tuple[str, int], Path]:
@@ -189,8 +203,10 @@ def main() -> int:
     for caught in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(caught, interrupt)
     try:
-        with tempfile.TemporaryDirectory(prefix="dropfit-bench-") as folder:
-            results = Bench(given, console, Path(folder)).run()
+        with contextlib.ExitStack() as stack:
+            folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dropfit-bench-")))
+            folder.mkdir(parents=True, exist_ok=True)
+            results = Bench(given, console, folder.absolute()).run()
     except KeyboardInterrupt:
         console.print("interrupted; all that was started is stopped")
         return 130

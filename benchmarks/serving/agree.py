@@ -44,8 +44,8 @@ def check(server: Server, prepared: Prepared) -> Agreement:
     spec, largest, answers, told = server.spec, 0.0, 0, []
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.ports[0], timeout=30)) as connection:
         for size in bodies.SIZES:
-            which = (spec.mix, size)
-            requests = zip(prepared.requests[which], prepared.matrices[which], prepared.expected[which], strict=True)
+            kind = bodies.kind(spec.mix, size)
+            requests = zip(prepared.requests[kind], prepared.matrices[kind], prepared.expected[kind], strict=True)
             for _, (instances, matrix, expected) in zip(range(CHECKED[size]), requests, strict=False):
                 body = bodies.body(spec.form, instances, matrix)
                 status, reply = post(connection, spec.path, body)

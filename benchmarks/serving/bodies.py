@@ -16,6 +16,11 @@ BODIES = {1: 1000, 64: 60}
 MISSES = 0.1
 
 
+def kind(mix: str, size: int) -> str:
+    """The name of requests of so many rows; the mix is `hits`, all in the table, or `mix`, a tenth of them not."""
+    return f"{mix}-{size}"
+
+
 def strangers(keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Keys that are not in the table although their carrier, route and hour are: flights at another hour."""
     known, routes = set(keys), sorted({key[:3] for key in keys})

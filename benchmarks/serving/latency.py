@@ -111,12 +111,15 @@ def swaps(server: Server, file: Path, prepared: Prepared, number: int, tell: Cal
     """
     steady, swapping = Waits(server.spec.name, []), Waits(server.spec.name, [])
     mover = Mover(server, prepared)
-    while mover.seen < number and len(swapping.blocks) < MOST_BLOCKS:
-        tell(f"{RATE} requests a second, steady; {mover.seen} of {number} swaps")
-        steady.blocks.append(fixed_rate(server.url, file, RATE, BLOCK))
-        tell(f"{RATE} requests a second, swapping; {mover.seen} of {number} swaps")
-        with mover:
-            swapping.blocks.append(fixed_rate(server.url, file, RATE, BLOCK))
+    try:
+        while mover.seen < number and len(swapping.blocks) < MOST_BLOCKS:
+            tell(f"{RATE} requests a second, steady; {mover.seen} of {number} swaps")
+            steady.blocks.append(fixed_rate(server.url, file, RATE, BLOCK))
+            tell(f"{RATE} requests a second, swapping; {mover.seen} of {number} swaps")
+            with mover:
+                swapping.blocks.append(fixed_rate(server.url, file, RATE, BLOCK))
+    finally:
+        mover.leave_first()
     return Swaps(mover.swaps, mover.seen, steady, swapping)
 
 
@@ -156,6 +159,10 @@ class Mover:
         self._thread.join()
         if self._failed is not None:
             raise self._failed
+
+    def leave_first(self) -> None:
+        """Leave the pointer at the version that the rivals serve too."""
+        self._registry.move(self._versions[0], self._registry.current(), "bench")
 
     def _run(self) -> None:
         try:

@@ -41,7 +41,7 @@ class Prepared:
         model: the version that is measured.
         rows: January's accepted rows.
         table_rows: rows of its table.
-        requests: (kind, size) -> requests of instances; kind is `hits` or `mix`.
+        requests: bodies.kind(mix, size) -> requests of instances.
         matrices: the same as the model's inputs.
         expected: the same -> what scikit-learn answers.
     """
@@ -50,9 +50,9 @@ class Prepared:
     model: str
     rows: int
     table_rows: int
-    requests: dict[tuple[str, int], list[list[bodies.Instance]]]
-    matrices: dict[tuple[str, int], Matrices]
-    expected: dict[tuple[str, int], list[list[float]]]
+    requests: dict[str, list[list[bodies.Instance]]]
+    matrices: dict[str, Matrices]
+    expected: dict[str, list[list[float]]]
 
 
 def prepare(environ: Mapping[str, str], folder: Path) -> Prepared:
@@ -81,17 +81,17 @@ def prepare(environ: Mapping[str, str], folder: Path) -> Prepared:
     for name, payload in fitted.files(registry, first.version).items():
         (folder / name).write_bytes(payload)
         buckets.models.put(f"bench/{name}", payload)
-    drawn = {("hits", size): bodies.draw(keys, size, 0) for size in bodies.SIZES}
-    drawn |= {("mix", size): bodies.draw(keys, size, bodies.MISSES) for size in bodies.SIZES}
-    matrices = {which: [fitted.matrix(request) for request in requests] for which, requests in drawn.items()}
+    drawn = {bodies.kind("hits", size): bodies.draw(keys, size, 0) for size in bodies.SIZES}
+    drawn |= {bodies.kind("mix", size): bodies.draw(keys, size, bodies.MISSES) for size in bodies.SIZES}
+    matrices = {kind: [fitted.matrix(request) for request in requests] for kind, requests in drawn.items()}
     return Prepared(
         versions=(msgspec.json.encode(first), msgspec.json.encode(second)),
         model=first.version,
         rows=len(next(iter(rows.values()))),
         table_rows=len(keys),
         requests=drawn,
-        matrices={which: [matrix.tolist() for matrix in made] for which, made in matrices.items()},
-        expected={which: [fitted.late(matrix) for matrix in made] for which, made in matrices.items()},
+        matrices={kind: [matrix.tolist() for matrix in made] for kind, made in matrices.items()},
+        expected={kind: [fitted.late(matrix) for matrix in made] for kind, made in matrices.items()},
     )
 
 

@@ -9,6 +9,7 @@ import os
 import pytest
 
 from benchmarks.serving import agree, bodies, load, tree
+from benchmarks.serving.latency import Swaps, Waits
 from benchmarks.serving.rounds import Sample, Spread, ratio
 from benchmarks.serving.servers import BY_NAME, ECHO, HYBRID, MODEL, NUMPY, TABLE
 from benchmarks.serving.starts import parse_imports
@@ -85,6 +86,15 @@ def test_a_promise_is_kept_by_its_median_and_not_by_a_setting_that_is_another() 
     assert not table.met
     best = next(target for what, target in found.items() if "best scikit-learn" in what)
     assert best.measured.median == 50
+
+
+def test_swaps_that_the_server_never_served_prove_nothing() -> None:
+    steady = Waits(HYBRID, [load.Steady(1000, 1.0, p99, 500.0, 0) for p99 in (4.0, 8.0, 4.0)])
+    swapping = Waits(HYBRID, [load.Steady(1000, 1.0, p99, 500.0, 0) for p99 in (5.0, 20.0, 6.0)])
+    for seen, kept in ((100, True), (60, False)):
+        found = targets(Results(swaps=Swaps(120, seen, steady, swapping)))
+        assert [target.measured.median for target in found] == [1.5, 0.0]
+        assert [target.met for target in found] == [kept, kept]
 
 
 def test_the_mix_holds_exactly_its_share_of_keys_that_the_table_has_not() -> None:
