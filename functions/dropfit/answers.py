@@ -12,7 +12,7 @@ Source = Literal["table", "model", "backoff", "fallback", "none"]
 SOURCES: tuple[Source, ...] = ("table", "model", "backoff", "fallback", "none")
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why an instance has no value, in Google's terms.
 
     Attributes:
@@ -26,12 +26,13 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
 
 
-class Prediction(msgspec.Struct, omit_defaults=True):
+class Prediction(msgspec.Struct, omit_defaults=True, gc=False):
     """The answer to one instance.
 
     Attributes:
         value: a number or a label; None when the policy abstains without a fallback value, or nothing could answer.
-        source: where it comes from; `none` when there is no value.
+        source: where it comes from, or would have come from had the policy not abstained; `none` when nothing could
+            answer.
         policy: the policy's rules that fired, in order.
         probabilities: label -> probability, for a label target, where the source knows them.
         group: for `backoff`: the features of the group and their values.

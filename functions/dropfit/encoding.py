@@ -99,8 +99,8 @@ class Encoder:
             raise ArtifactError(f"{contract.name} needs the derive function of its problem, and there is none")
         self.contract = contract
         self.encoding = encoding
-        self._derive = derive
-        self._codes = {
+        self.derive = derive
+        self.codes = {
             name: {value: float(code) for code, value in enumerate(values)}
             for name, values in encoding.vocabularies.items()
         }
@@ -132,14 +132,14 @@ class Encoder:
     def everything(self, columns: Columns) -> Columns:
         """The columns with missing pinned features filled in, and the derived ones."""
         filled = self.complete(columns)
-        return filled if self._derive is None else {**filled, **self._derive(filled)}
+        return filled if self.derive is None else {**filled, **self.derive(filled)}
 
     def encode(self, filled: Columns) -> np.ndarray[Any, Any]:
         """The matrix of columns that `everything` gave."""
         inputs = self.contract.inputs
         out = np.empty((len(filled[inputs[0].name]), len(inputs)), dtype=np.float32)
         for position, feature in enumerate(inputs):
-            codes = self._codes.get(feature.name)
+            codes = self.codes.get(feature.name)
             values = filled[feature.name]
             out[:, position] = values if codes is None else [codes.get(v, np.nan) for v in values.tolist()]
         return out

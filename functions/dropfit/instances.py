@@ -19,6 +19,8 @@ from .errors import BadRequest
 MAX_ERRORS = 100
 LARGEST = 2**53
 """Whole numbers beyond it are not exact as float64."""
+FLOAT32 = 3.4028234663852886e38
+"""Numbers beyond it are infinite to the model."""
 
 
 def optional(feature: Feature) -> bool:
@@ -38,8 +40,10 @@ def field_type(feature: Feature) -> Any:
 
 
 def number(feature: Number) -> Any:
-    """A float within its bounds."""
-    return Annotated[float, msgspec.Meta(ge=feature.minimum, le=feature.maximum)]
+    """A float within its bounds, and never one that is infinite to the model."""
+    smallest = -FLOAT32 if feature.minimum is None else max(feature.minimum, -FLOAT32)
+    largest = FLOAT32 if feature.maximum is None else min(feature.maximum, FLOAT32)
+    return Annotated[float, msgspec.Meta(ge=smallest, le=largest)]
 
 
 def whole_number(feature: Number) -> Any:
@@ -70,12 +74,13 @@ class InstanceDecoder:
         fields: list[Any] = [
             (f.name, self._types[f.name], None) if optional(f) else (f.name, self._types[f.name]) for f in ordered
         ]
-        instance = msgspec.defstruct("Instance", fields, forbid_unknown_fields=True)
-        body = msgspec.defstruct("Body", [("instances", list[instance])], forbid_unknown_fields=True)  # type: ignore[valid-type]
+        self._strict = not contract.ignore_unknown
+        self.kind: type[Any] = msgspec.defstruct("Instance", fields, forbid_unknown_fields=self._strict, gc=False)
+        body = msgspec.defstruct("Body", [("instances", list[self.kind])], forbid_unknown_fields=self._strict)  # type: ignore[name-defined]
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
 
-    def decode(self, body: bytes) -> Columns:
-        """The request's instances as a row batch.
+    def decode(self, body: bytes) -> list[Any]:
+        """The request's instances: objects of `kind`, an attribute per feature, None where it was left out.
 
         Raises:
             BadRequest: listing every field that is wrong; 413 when there are too many instances.
@@ -84,7 +89,12 @@ class InstanceDecoder:
             instances: list[Any] = self._decoder.decode(body).instances
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._everything_wrong(body, str(error)) from None
-        self._countable(instances)
+        if not 0 < len(instances) <= self._most:
+            self._countable(instances)
+        return instances
+
+    def columns(self, instances: list[Any]) -> Columns:
+        """Decoded instances as a row batch."""
         return {f.name: self._column(f, [getattr(i, f.name) for i in instances]) for f in self._features}
 
     def _countable(self, instances: list[Any]) -> None:
@@ -115,7 +125,7 @@ class InstanceDecoder:
         instances = document["instances"]
         if len(instances) > self._most:
             return BadRequest(f"{len(instances)} instances; at most {self._most} in one request", status=413)
-        wrong = {name[:64]: "unknown" for name in document if name != "instances"}
+        wrong = {name[:64]: "unknown" for name in document if name != "instances" and self._strict}
         for position, instance in enumerate(instances):
             wrong.update(self._wrong_fields(f"instances[{position}]", instance))
             if len(wrong) > MAX_ERRORS:
@@ -134,7 +144,7 @@ class InstanceDecoder:
     def _wrong_fields(self, where: str, instance: Any) -> dict[str, str]:
         if not isinstance(instance, dict):
             return {where: "an object is required"}
-        wrong = {f"{where}.{name[:64]}": "unknown" for name in instance if name not in self._types}
+        wrong = {f"{where}.{n[:64]}": "unknown" for n in instance if n not in self._types and self._strict}
         for feature in self._features:
             if feature.name not in instance:
                 if not optional(feature):

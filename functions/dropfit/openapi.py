@@ -217,7 +217,7 @@ def _operation(path: str, method: str, settings: Settings) -> Document:
 
 
 def _deadline(settings: Settings) -> Document:
-    bounds = {"exclusiveMinimum": 0, "maximum": settings.max_deadline_ms, "default": settings.deadline_ms}
+    bounds = {"minimum": 1, "maximum": settings.max_deadline_ms, "default": settings.deadline_ms}
     return {
         "name": "X-Deadline-Ms",
         "in": "header",

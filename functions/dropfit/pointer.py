@@ -119,6 +119,18 @@ class PointerFile:
                 artifacts.check_name(served.version, served.snapshot)
         return Current(pointer, generation)
 
+    def pointer(self) -> Pointer:
+        """What is served.
+
+        Raises:
+            NotFound: when there is no pointer.
+            ArtifactError: when it is not readable.
+        """
+        found = self.current().pointer
+        if found is None:
+            raise NotFound("there is no pointer")
+        return found
+
     def generation(self) -> int:
         """The pointer's generation alone, 0 when there is none: one small request."""
         stored = self._bucket.stat(CURRENT)

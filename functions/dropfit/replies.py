@@ -6,12 +6,14 @@ An error is problem+json (RFC 9457) with Google's canonical code.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 METHODS = {
     "/predict": "POST",
     "/": "POST",
@@ -43,12 +45,31 @@ later), UNIMPLEMENTED an operation that is not supported.
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An HTTP reply."""
+    """An HTTP reply, which sends itself when it is called as an ASGI application.
+
+    Attributes:
+        status: HTTP status.
+        body: its bytes.
+        content_type: of the body.
+        headers: what else to say.
+        instances: of the request, once it was understood; for the log.
+        version: that answered, empty when none did; for the log.
+    """
 
     status: int
     body: bytes
     content_type: str = JSON
     headers: dict[str, str] = {}
+    instances: int = 0
+    version: str = ""
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Send) -> None:
+        """Send it."""
+        headers = [(b"content-type", self.content_type.encode()), (b"content-length", b"%d" % len(self.body))]
+        if self.headers:
+            headers += [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def problem_json(

@@ -1,136 +1,164 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests -> replies, without a web framework: bytes in, status and bytes out.
+"""The predict function behind its web server: a request is read, answered, counted and logged.
 
 The forms are Vertex AI's for predictions and RFC 9457 (problem+json) for errors.
 """
 
 from __future__ import annotations
 
-import contextlib
+import logging
+import math
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from . import card
-from . import version as versions
-from .contract import Category, Problem
-from .errors import ArtifactError, BadRequest, NotFound
-from .instances import InstanceDecoder
+from .about import About
+from .admission import Lane
+from .answers import Prediction
+from .bodies import Bodies, Disconnected, Receive
+from .contract import Problem
+from .errors import BadRequest
 from .pointer import Pointer
+from .predictionlog import PredictionLog
 from .registry import Registry
-from .replies import JSON, Reply, problem_json
+from .replies import METHODS, Reply, problem_json
+from .served import Served, load
 from .settings import Settings
 from .swap import Live
-from .version import Version
+from .telemetry import Telemetry
 
-METHODS = {"/": "POST", "/predict": "POST", "/model": "GET", "/health": "GET"}
+LOG = logging.getLogger(__name__)
+CLOSE = {"Connection": "close"}
 
 
-class Served(msgspec.Struct, frozen=True):
-    """One version with all that a request needs of it, exchanged as a whole."""
+class Body(msgspec.Struct):
+    """The reply to a prediction request."""
 
-    pointer: Pointer
-    version: Version
-    decoder: InstanceDecoder
+    predictions: list[Prediction]
+    model_version: str
 
 
 class Service:
-    """The predict function behind its HTTP door.
+    """The predict function.
 
     Args:
         settings: limits and addresses.
-        problem: the deployed problem, for its derive function.
+        problem: the deployed problem, for its derive function, and its contract before a version is loaded.
         registry: where versions are.
+        log: where answered requests are written down.
     """
 
-    def __init__(self, settings: Settings, problem: Problem, registry: Registry) -> None:
+    def __init__(self, settings: Settings, problem: Problem, registry: Registry, log: PredictionLog) -> None:
         self._settings = settings
-        self._problem = problem
-        self._registry = registry
-        self._live: Live[Served] = Live(registry.generation, self._load, settings.pointer_seconds)
+        self._log = log
+        self._telemetry = Telemetry()
+        self._about = About(settings, problem, self._telemetry)
+        self._bodies = Bodies(settings.max_request_bytes, settings.body_seconds)
+        self._budget = settings.deadline_ms / 1000
+        self._encode = msgspec.json.Encoder().encode
+        lane = Lane()
+        self._live: Live[Pointer, Served] = Live(
+            registry.generation,
+            registry.pointer,
+            lambda pointer: load(registry, problem, settings, lane, pointer),
+            settings.pointer_seconds,
+        )
 
-    async def answer(self, method: str, path: str, content_type: str, body: bytes) -> Reply:
+    async def handle(self, scope: Mapping[str, Any], receive: Receive) -> Reply:
+        """One HTTP request, as ASGI describes it, from its first byte to the reply; never raises."""
+        path: str = scope["path"]
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        body, begun = b"", time.perf_counter()
+        try:
+            body = await self._bodies.read(headers, receive)
+            begun = time.perf_counter()
+            reply = await self.answer(scope["method"], path, headers, body)
+        except BadRequest as error:
+            early = CLOSE if error.status in (408, 413, 503) else {}
+            reply = problem_json(error.status, error.detail, error.fields, early)
+        except Disconnected:
+            return problem_json(400, "the client went away before its body was complete")
+        except Exception:
+            LOG.exception("a request failed in a way that nobody foresaw")
+            reply = problem_json(500, "this request failed in a way that nobody foresaw; the function's log has it")
+        seconds = time.perf_counter() - begun
+        self._telemetry.request(path, reply.status, seconds)
+        if self._log.on and METHODS.get(path) == "POST":
+            known, count = body if reply.instances else b"", reply.instances
+            self._log.add(
+                headers, reply.status, seconds, known, reply.body, reply.version, self._settings.mode, count, path
+            )
+        return reply
+
+    async def answer(self, method: str, path: str, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
         """Route a request.
 
         Args:
             method: HTTP method.
             path: URL path.
-            content_type: the Content-Type header, empty when absent.
+            headers: by lower-case name.
             body: at most `max_request_bytes`.
+
+        Raises:
+            BadRequest: when it is not what it must be.
         """
         allowed = METHODS.get(path)
         if allowed is None:
-            return problem_json(404, "there is POST /predict, GET /model and GET /health")
-        if method not in (allowed, "HEAD" if allowed == "GET" else allowed):
-            return problem_json(405, f"{path} takes {allowed}", headers={"Allow": allowed})
+            return problem_json(404, f"there is {', '.join(f'{verb} {at}' for at, verb in METHODS.items())}")
+        if method != allowed and (method, allowed) != ("HEAD", "GET"):
+            verbs = "GET, HEAD" if allowed == "GET" else allowed
+            return problem_json(405, f"{path} takes {verbs}", headers={"Allow": verbs})
         if path == "/health":
             return Reply(200, b'{"status":"ok"}')
         served = await self._live.get()
+        live = self._live
+        if allowed == "GET":
+            self._telemetry.swaps, self._telemetry.swap_failures = live.swaps, live.refusals
+            return await self._about.answer(path, served, live.trouble, live.unreadable_for, self._log.dropped)
         if served is None:
-            return self._nothing_yet()
-        return (
-            Reply(200, _card(served, self._settings, self._live.trouble))
-            if path == "/model"
-            else self._predict(served, content_type, body)
-        )
+            return self._about.nothing_yet(live.trouble)
+        return await self._predict(served, headers, body)
 
-    def _predict(self, served: Served, content_type: str, body: bytes) -> Reply:
-        if content_type and content_type.split(";")[0].strip().lower() != JSON:
-            return problem_json(415, f"send Content-Type: {JSON}")
+    async def _predict(self, served: Served, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
+        begun = time.monotonic()
+        content_type = headers.get(b"content-type", b"")
+        if content_type and content_type != b"application/json":
+            _check_json(content_type)
+        asked = headers.get(b"x-deadline-ms")
+        budget = self._budget if asked is None else self._asked(asked)
+        instances = served.decoder.decode(body)
+        predictions = await served.ladder.answer(instances, begun + budget)
+        self._telemetry.predictions(predictions)
+        version = served.version.manifest.version
+        if predictions[0].error is not None and all(p.error is not None for p in predictions):
+            return _none(predictions, version)
+        body = self._encode(Body(predictions, version))
+        return Reply(200, body, instances=len(predictions), version=version)
+
+    def _asked(self, header: bytes) -> float:
+        """The seconds that a request asks for."""
         try:
-            columns = served.decoder.decode(body)
-        except BadRequest as error:
-            return problem_json(error.status, error.detail, error.fields)
-        try:
-            scored = served.version.scorer.score(columns)
-        except ArtifactError as error:
-            return problem_json(500, str(error))
-        return Reply(200, _encode_predictions(served, scored))
-
-    def _nothing_yet(self) -> Reply:
-        detail = (
-            f"No version can be served: {self._live.trouble}"
-            if self._live.trouble
-            else "No model has been promoted yet: upload a data file to the landing bucket "
-            f"({self._settings.landing_bucket}) and try again once `dropfit status` shows a version."
-        )
-        return problem_json(503, detail, headers={"Retry-After": "5"})
-
-    def _load(self) -> Served:
-        pointer = self._registry.current().pointer
-        if pointer is None:
-            raise NotFound("the pointer vanished between two reads")
-        version = versions.load(self._registry, self._problem, pointer.version, seal=pointer.manifest_sha256)
-        served = Served(pointer, version, InstanceDecoder(version.manifest.contract, self._settings.max_instances))
-        _warm(version)
-        return served
+            milliseconds = float(header)
+        except ValueError:
+            milliseconds = math.nan
+        most = self._settings.max_deadline_ms
+        if not 1 <= milliseconds <= most:
+            why = f"a number of milliseconds from 1 to {most:g}"
+            raise BadRequest(f"X-Deadline-Ms must be {why}", {"X-Deadline-Ms": f"expected {why}"})
+        return milliseconds / 1000
 
 
-def _encode_predictions(served: Served, scored: Any) -> bytes:
-    rows: list[dict[str, Any]] = [
-        {"value": value, "source": "model", "policy": fired}
-        for value, fired in zip(scored.values.tolist(), scored.fired, strict=True)
-    ]
-    if scored.probabilities is not None:
-        for row, shares in zip(rows, scored.probabilities.tolist(), strict=True):
-            if any(shares):  # else the policy denies every label there
-                row["probabilities"] = dict(zip(served.version.manifest.classes, shares, strict=True))
-    return msgspec.json.encode({"predictions": rows, "model_version": served.version.manifest.version})
+def _check_json(content_type: bytes) -> None:
+    if content_type.split(b";")[0].strip().lower() != b"application/json":
+        raise BadRequest("send Content-Type: application/json", status=415)
 
 
-def _card(served: Served, settings: Settings, trouble: str) -> bytes:
-    learned = served.version.scorer.encoder.encoding
-    how = card.Serving(mode=settings.mode, deadline_ms=settings.deadline_ms, trouble=trouble)
-    return msgspec.json.encode(
-        card.model_card(served.version.manifest, served.pointer, learned.vocabularies, {}, how)
-    )
-
-
-def _warm(version: Version) -> None:
-    """One prediction of an empty instance, so that the first request meets a warm session."""
-    features = version.manifest.contract.features
-    with contextlib.suppress(ArtifactError):  # what is missing here need not be allowed to be
-        version.scorer.score(
-            {f.name: np.array([None], dtype=object if isinstance(f, Category) else np.float64) for f in features}
-        )
+def _none(predictions: list[Prediction], version: str) -> Reply:
+    """No instance has an answer: the status says so too."""
+    errors = [p.error for p in predictions if p.error is not None]
+    worst = max(errors, key=lambda error: error.code)
+    fields = {f"instances[{position}]": error.message for position, error in enumerate(errors)}
+    reply = problem_json(worst.code, f"no instance has an answer: {worst.message}", fields)
+    return msgspec.structs.replace(reply, instances=len(predictions), version=version)

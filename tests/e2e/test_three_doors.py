@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One prediction, three doors: HTTP, the BigQuery table, and the fitted scikit-learn estimator agree."""
+"""One prediction, whatever the door: HTTP in each mode, the BigQuery table, the fitted scikit-learn estimator."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import functions_framework.aio
 import httpx
 import numpy as np
+import pytest
+from starlette.testclient import TestClient
 
 from beam_pipelines import intake
 from dropfit import settings, storage
@@ -16,6 +22,7 @@ from dropfit.receipts import Receipt, Receipts
 from dropfit.registry import Registry
 from dropfit.training import raw_output, train
 
+SOURCE = Path(__file__).parents[2] / "functions" / "predict.py"
 KEYS = 1000
 TOLERANCE = 1e-5
 DIFFERING = 1e-3
@@ -64,6 +71,59 @@ def test_a_thousand_keys_have_one_prediction_through_three_doors(
     print(f"{differing:.2%} of {KEYS:,} keys differ from scikit-learn by more than {TOLERANCE} relative")
     assert differing < DIFFERING
     assert len(np.unique(table)) > 100
+
+
+@contextmanager
+def served(mode: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The predict function of the session's cloud once more, in another mode."""
+    monkeypatch.setenv("DROPFIT_MODE", mode)
+    monkeypatch.setenv("DROPFIT_LOG_SHARE", "0")  # this process's standard output is pytest's
+    with TestClient(functions_framework.aio.create_asgi_app("predict", str(SOURCE), "http")) as client:
+        yield client
+
+
+def test_every_source_and_the_table_in_bigquery_say_the_same_of_a_thousand_keys(
+    january: Receipt, cloud_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = sampled_rows(settings.load().dataset)
+    contract = load_problem(settings.load().problem).contract
+    keys = [{name: row[name] for name in contract.key} for row in rows]
+    said: dict[str, list[dict[str, Any]]] = {}
+    for mode in ("static", "dynamic", "hybrid"):
+        with served(mode, monkeypatch) as door:
+            reply = door.post("/predict", json={"instances": keys}).json()
+            assert {row["model_version"] for row in rows} == {reply["model_version"]}
+            said[mode] = reply["predictions"]
+    assert {mode: {p["source"] for p in answers} for mode, answers in said.items()} == {
+        "static": {"table"},
+        "dynamic": {"model"},
+        "hybrid": {"table"},
+    }
+    table = [row["prediction"] for row in rows]
+    for answers in said.values():
+        np.testing.assert_allclose([p["value"] for p in answers], table, rtol=TOLERANCE)
+    assert [p["value"] for p in said["static"]] == table
+
+
+def test_a_request_whose_other_features_differ_from_the_tables_row_does_not_hit(
+    january: Receipt, cloud_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = sampled_rows(settings.load().dataset)[:200]
+    contract = load_problem(settings.load().problem).contract
+    names = [feature.name for feature in contract.features]
+    (other,) = [name for name in names if name not in contract.key]
+    same = [{name: row[name] for name in names} for row in rows]
+    differing = [instance | {other: instance[other] + 200} for instance in same]
+    with served("hybrid", monkeypatch) as door:
+        hits = door.post("/predict", json={"instances": same}).json()["predictions"]
+        misses = door.post("/predict", json={"instances": differing}).json()["predictions"]
+    with served("dynamic", monkeypatch) as door:
+        alone = door.post("/predict", json={"instances": differing}).json()["predictions"]
+    assert {p["source"] for p in hits} == {"table"}
+    assert {p["source"] for p in misses} == {"model"}
+    assert [p["value"] for p in misses] == [p["value"] for p in alone]
+    assert [p["value"] for p in hits] == [row["prediction"] for row in rows]
+    assert any(hit["value"] != miss["value"] for hit, miss in zip(hits, misses, strict=True))
 
 
 def test_a_request_without_what_the_key_determines_gets_the_same_prediction(

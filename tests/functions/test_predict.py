@@ -71,7 +71,7 @@ def test_a_prediction_is_the_versions_own(door: TestClient, trained: Registry, s
     document = reply.json()
     assert document["model_version"] == served
     first = document["predictions"][0]
-    assert (first["value"], first["source"], first["policy"]) == ("Adelie", "model", [])
+    assert (first["value"], first["source"], first["policy"]) == ("Adelie", "table", [])
     columns = {
         name: np.array([value], dtype=object if isinstance(value, str) else float) for name, value in ADELIE.items()
     }

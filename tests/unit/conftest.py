@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from fakes import FakeBucket, Shelf, shelve
+from doors import Door
+from fakes import GROUPS, FakeBucket, Shelf, shelve
 from hypothesis import HealthCheck, settings
 
 from dropfit.contract import Probability
@@ -49,4 +51,29 @@ def buckets() -> Buckets:
 @pytest.fixture(scope="session")
 def shelf() -> Shelf:
     """A version of a real fitted model, whose objects a test copies into a bucket of its own."""
-    return shelve(Probability(name="drunk"))
+    return shelve(Probability(name="drunk"), backoff=GROUPS)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Door]]:
+    """Opens doors, and closes them after the test."""
+    doors: list[Door] = []
+
+    def make(bucket: FakeBucket, problem: Any = None, **changes: Any) -> Door:
+        doors.append(Door(bucket, problem, **changes))
+        return doors[-1]
+
+    yield make
+    for door in doors:
+        door.close()
+
+
+@pytest.fixture
+def door(shelf: Shelf, opened: Callable[..., Door]) -> Door:
+    return opened(shelf.bucket.copy())
+
+
+@pytest.fixture
+def closed(opened: Callable[..., Door]) -> Door:
+    """Before the first promotion."""
+    return opened(FakeBucket("models"))

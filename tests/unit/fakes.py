@@ -181,6 +181,8 @@ LEAF = Category(name="leaf", max_length=12)
 CUP = Category(name="cup", values=("small", "large"), missing=True)
 MINUTES = Number(name="minutes", minimum=0, maximum=60, missing=True)
 WARMTH = Number(name="warmth", minimum=0, maximum=100, given_by=("leaf",))
+GROUPS = (("leaf", "cup"), ("leaf",), ())
+"""Back-off groups of its key."""
 LEAVES = ("assam", "earl grey", "sencha")
 
 

@@ -34,12 +34,16 @@ def refused(body: bytes, decoder: InstanceDecoder = DECODER) -> BadRequest:
     return caught.value
 
 
+def batch(body: bytes) -> Any:
+    return DECODER.columns(DECODER.decode(body))
+
+
 def asking(*instances: Any, **more: Any) -> bytes:
     return msgspec.json.encode({"instances": instances, **more})
 
 
 def test_an_instance_becomes_columns_of_the_contracts_kinds() -> None:
-    columns = DECODER.decode(asking({**GOOD, "cup": "large", "minutes": 3, "warmth": 60.5}, GOOD))
+    columns = batch(asking({**GOOD, "cup": "large", "minutes": 3, "warmth": 60.5}, GOOD))
     assert columns["leaf"].tolist() == ["assam", "assam"]
     assert columns["cup"].tolist() == ["large", None]
     assert columns["spoons"].dtype == np.float64
@@ -48,8 +52,8 @@ def test_an_instance_becomes_columns_of_the_contracts_kinds() -> None:
 
 
 def test_a_feature_may_be_left_out_or_null_when_it_may_be_missing_or_others_determine_it() -> None:
-    left_out = DECODER.decode(asking(GOOD))
-    nulls = DECODER.decode(asking({**GOOD, "cup": None, "minutes": None, "warmth": None}))
+    left_out = batch(asking(GOOD))
+    nulls = batch(asking({**GOOD, "cup": None, "minutes": None, "warmth": None}))
     for name, values in left_out.items():
         np.testing.assert_array_equal(values, nulls[name])
 
@@ -155,7 +159,7 @@ def test_an_empty_request_is_told_that_there_is_nothing_to_predict() -> None:
 
 
 def test_ten_instances_are_taken_and_eleven_are_too_many_whether_right_or_wrong() -> None:
-    assert len(DECODER.decode(asking(*[GOOD] * 10))["leaf"]) == 10
+    assert len(DECODER.decode(asking(*[GOOD] * 10))) == 10
     assert refused(asking(*[GOOD] * 11)).status == 413
     assert refused(asking(*[5] * 11)).status == 413
 
@@ -211,7 +215,7 @@ def test_the_fast_way_takes_exactly_what_the_slow_way_finds_nothing_wrong_with(i
         error = refused(asking(*instances))
         assert {int(field.split("[")[1].split("]")[0]) for field in error.fields} == wrong
         return
-    for name, values in DECODER.decode(asking(*instances)).items():
+    for name, values in batch(asking(*instances)).items():
         asked = [instance.get(name) for instance in instances]
         assert [None if v is None or v != v else v for v in values.tolist()] == asked
 
@@ -241,3 +245,24 @@ def test_a_request_may_hold_exactly_the_numbers_that_are_within_the_declared_bou
 @pytest.mark.parametrize(("low", "high", "value"), [(0.5, None, 0), (None, -0.5, 0)])
 def test_a_fractional_bound_of_a_whole_number_is_kept(low: float | None, high: float | None, value: int) -> None:
     assert not takes(Number(name="n", minimum=low, maximum=high, integer=True), value)
+
+
+def test_fields_that_are_no_features_are_ignored_where_the_contract_allows_them() -> None:
+    loose = InstanceDecoder(msgspec.structs.replace(CONTRACT, ignore_unknown=True), 10)
+    (instance,) = loose.decode(asking({**GOOD, "sugar": [1]}, parameters={"temperature": 90}))
+    assert (instance.leaf, instance.spoons, hasattr(instance, "sugar")) == ("assam", 2, False)
+    refusal = refused(asking({**GOOD, "sugar": 1, "spoons": "2"}), loose)
+    assert list(refusal.fields) == ["instances[0].spoons"]
+
+
+@pytest.mark.parametrize("spoons", ["2", True, 2.5, [2], {}])
+def test_a_number_in_another_form_is_refused(spoons: Any) -> None:
+    assert list(refused(asking({**GOOD, "spoons": spoons})).fields) == ["instances[0].spoons"]
+
+
+def test_no_value_of_the_request_is_repeated_in_a_refusal() -> None:
+    number = "4012888888881881"
+    for field in ("leaf", "cup", "minutes", "spoons", "warmth"):
+        for value in (number, int(number), [number], {number: number}, number * 50):
+            refusal = refused(asking({**GOOD, "spoons": 2.5, field: value}))
+            assert number not in f"{refusal.detail} {refusal.fields}"

@@ -87,7 +87,7 @@ def test_the_limits_and_the_deadline_are_those_of_the_settings() -> None:
     made = document(tea().contract, settings=settings(max_instances=7, deadline_ms=50, max_deadline_ms=200))
     (header,) = made["paths"]["/predict"]["post"]["parameters"]
     assert (header["name"], header["in"], header["required"]) == ("X-Deadline-Ms", "header", False)
-    assert header["schema"] == {"type": "number", "exclusiveMinimum": 0, "maximum": 200, "default": 50}
+    assert header["schema"] == {"type": "number", "minimum": 1, "maximum": 200, "default": 50}
     assert made["components"]["schemas"]["Request"]["properties"]["instances"]["maxItems"] == 7
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from fakes import FakeBucket, Shelf, boosting, shelve, tea
+from fakes import GROUPS, FakeBucket, Shelf, boosting, shelve, tea
 
 from dropfit import training
 from dropfit.contract import Gate, Label, Number, Probability, Problem
@@ -93,7 +93,7 @@ def other(inputs: Any) -> Any:
 
 
 def test_another_estimator_is_named_and_its_difference_told(shelf: Shelf) -> None:
-    found = world(shelf).again(tea(estimator=other))
+    found = world(shelf).again(tea(backoff=GROUPS, estimator=other))
     assert [difference.what for difference in found.differences] == ["estimator"]
     assert not found.same
     assert found.differing > 0
@@ -101,7 +101,7 @@ def test_another_estimator_is_named_and_its_difference_told(shelf: Shelf) -> Non
 
 
 def test_another_seed_is_named(shelf: Shelf) -> None:
-    found = world(shelf).again(tea(seed=2))
+    found = world(shelf).again(tea(backoff=GROUPS, seed=2))
     assert found.differences == (Difference("seed", str(shelf.problem.seed), "2"),)
 
 
@@ -114,7 +114,7 @@ def other_derive(features: Any) -> Any:
     [({"derive": other_derive}, "derive"), ({"derived": (Number(name="strength", minimum=0),)}, "contract")],
 )
 def test_where_rows_or_inputs_would_be_others_nothing_is_compared(shelf: Shelf, changes: Any, what: str) -> None:
-    found = world(shelf).again(tea(**changes))
+    found = world(shelf).again(tea(backoff=GROUPS, **changes))
     assert [difference.what for difference in found.differences] == [what]
     assert (found.compared, found.same) == (0, False)
 
@@ -152,7 +152,7 @@ def test_a_version_that_is_not_there_is_not_found(shelf: Shelf) -> None:
 def test_training_leaves_nothing_to_what_was_drawn_before() -> None:
     import numpy as np
 
-    problem = tea(estimator=forest, gate=Gate(minimum_rows=10))
+    problem = tea(backoff=GROUPS, estimator=forest, gate=Gate(minimum_rows=10))
     rows = shelve(Probability(name="drunk")).rows
     matrix = np.ones((5, 5), dtype=np.float32) * np.arange(5, dtype=np.float32)
     answers = []

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from fakes import FakeBucket, Shelf, settings, tea
 
+from dropfit.predictionlog import PredictionLog
 from dropfit.registry import Registry
 from dropfit.serving import Service
 
@@ -32,10 +33,11 @@ class ReadOnly(FakeBucket):
 
 def test_predict_loads_serves_and_swaps_with_the_right_to_read_alone(shelf: Shelf) -> None:
     registry = Registry(ReadOnly(shelf.bucket))  # type: ignore[arg-type]
-    service = Service(settings(pointer_seconds=0.0), tea(), registry)
+    service = Service(settings(pointer_seconds=0.0), tea(), registry, PredictionLog("p", 0.0, 1024))
     body = msgspec.json.encode({"instances": [{"leaf": "assam", "cup": "small", "minutes": 3}]})
-    reply = asyncio.run(service.answer("POST", "/predict", "application/json", body))
+    reply = asyncio.run(service.answer("POST", "/predict", {}, body))
     assert reply.status == 200, reply.body
+    assert b'"source":"table"' in reply.body
 
 
 def test_the_upload_function_does_not_touch_the_models_bucket_at_all() -> None:

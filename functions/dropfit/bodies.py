@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Request bodies as ASGI hands them over, read within limits.
+
+Nothing stands before a function that would bound a body's size, the time it may take to arrive, or what all of them
+together hold in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from .errors import BadRequest
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+TOGETHER = 8
+"""So many of the largest bodies may be half read at a time; what comes on top is told to try again."""
+
+
+class Disconnected(Exception):
+    """The client went away before its body was complete."""
+
+
+class Bodies:
+    """Reads request bodies, no larger and no longer than allowed. Use it from one event loop.
+
+    Args:
+        most: bytes of one body.
+        seconds: that a body may take to arrive.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._held = 0
+        self._due: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """A request's body.
+
+        Args:
+            headers: by lower-case name.
+            receive: ASGI's.
+
+        Raises:
+            BadRequest: 413 when it is too large, 408 when it takes too long, 503 when too many arrive at a time.
+            Disconnected: when the client went away.
+        """
+        declared = headers.get(b"content-length", b"0")
+        if len(declared) > 18 or int(declared) > self._most:
+            raise self._too_large()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a server runs each request in a task)
+        loop = asyncio.get_running_loop()
+        self._due[task] = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds / 4, self._sweep)
+        try:
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            if message.get("more_body", False) or message["type"] != "http.request":
+                return await self._rest(message, body, receive)
+            if len(body) > self._most:
+                raise self._too_large()
+            return body
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
+            task.uncancel()
+            raise BadRequest(f"the body did not arrive within {self._seconds:g} s", status=408) from None
+        finally:
+            del self._due[task]
+            self._late.discard(task)
+
+    async def _rest(self, message: MutableMapping[str, Any], first: bytes, receive: Receive) -> bytes:
+        """A body that comes in pieces."""
+        body = bytearray(first)
+        counted = 0
+        try:
+            while True:
+                if message["type"] != "http.request":
+                    raise Disconnected
+                if len(body) > self._most:
+                    raise self._too_large()
+                self._held += len(body) - counted
+                counted = len(body)
+                if self._held > TOGETHER * self._most:
+                    raise BadRequest("too many large requests are arriving: try again in a moment", status=503)
+                if not message.get("more_body", False):
+                    return bytes(body)
+                message = await receive()
+                body += message.get("body", b"")
+        finally:
+            self._held -= counted
+
+    def _too_large(self) -> BadRequest:
+        return BadRequest(f"the body may hold {self._most:,} bytes", status=413)
+
+    def _sweep(self) -> None:
+        """End the reading of what is overdue; runs while anything is being read, and no longer."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for task, due in self._due.items():
+            if due < now and task not in self._late:
+                self._late.add(task)
+                task.cancel()
+        self._timer = loop.call_later(self._seconds / 4, self._sweep) if self._due else None

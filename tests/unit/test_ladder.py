@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each instance is answered by the best source that can answer in time, and the answer says which and why."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from fakes import CUP, GROUPS, LEAVES, Shelf, boosting_quantity, settings, shelve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropfit import served, version
+from dropfit.admission import Cost, Lane
+from dropfit.answers import Prediction
+from dropfit.contract import Label, Policy, Probability, Quantity
+from dropfit.ladder import Ladder
+from dropfit.served import Served
+
+GOOD: dict[str, Any] = {"leaf": "assam", "cup": "small", "minutes": 3}
+NEW_CUP: dict[str, Any] = {"leaf": "assam", "cup": "small", "minutes": 3.25}
+"""A key that no row held, of a group that some did."""
+VERDICT = Label(name="verdict", values=("awful", "fair", "good", "never given"))
+
+
+def open_(shelf: Shelf, mode: str = "hybrid", miss: str = "fallback", lane: Lane | None = None) -> Served:
+    registry = shelf.registry()
+    given_settings = settings(mode=mode, miss=miss)
+    return served.load(registry, shelf.problem, given_settings, lane or Lane(), registry.pointer())
+
+
+def ask(found: Served, *instances: dict[str, Any], budget: float = 10.0) -> list[Prediction]:
+    decoded = found.decoder.decode(msgspec.json.encode({"instances": instances}))
+    return asyncio.run(found.ladder.answer(decoded, time.monotonic() + budget))
+
+
+def rows_of(shelf: Shelf) -> list[dict[str, Any]]:
+    names = ("leaf", "cup", "minutes")
+    cells = zip(*(shelf.rows[n].tolist() for n in names), strict=True)
+    return [{n: v for n, v in zip(names, row, strict=True) if v is not None and v == v} for row in cells]
+
+
+@pytest.fixture(scope="module")
+def hybrid(shelf: Shelf) -> Served:
+    return open_(shelf)
+
+
+@pytest.fixture(scope="module")
+def dynamic(shelf: Shelf) -> Served:
+    return open_(shelf, "dynamic")
+
+
+@pytest.fixture(scope="module")
+def static(shelf: Shelf) -> Served:
+    return open_(shelf, "static")
+
+
+def test_every_key_of_the_data_is_the_same_from_the_table_and_from_the_model(
+    shelf: Shelf, hybrid: Served, dynamic: Served, static: Served
+) -> None:
+    asked = rows_of(shelf)
+    table, model, alone = ask(hybrid, *asked), ask(dynamic, *asked), ask(static, *asked)
+    assert {p.source for p in table} == {p.source for p in alone} == {"table"}
+    assert {p.source for p in model} == {"model"}
+    assert [p.value for p in table] == [p.value for p in model] == [p.value for p in alone]
+    scored = version.load(shelf.registry(), shelf.problem, "v1").scorer.score(shelf.rows)
+    assert [p.value for p in model] == scored.values.tolist()
+
+
+def test_hybrid_asks_the_model_for_what_the_table_does_not_hold(hybrid: Served) -> None:
+    first, second, third = ask(hybrid, GOOD, NEW_CUP, GOOD)
+    assert (first.source, second.source, third.source) == ("table", "model", "table")
+    assert first == third
+    assert second.steps == ()
+
+
+@pytest.mark.parametrize(("warmth", "source"), [(60, "table"), (60.0, "table"), (60.5, "model"), (100, "model")])
+def test_a_request_hits_the_table_only_with_the_other_features_of_its_row(
+    hybrid: Served, dynamic: Served, warmth: float, source: str
+) -> None:
+    (answer,), (model,) = ask(hybrid, {**GOOD, "warmth": warmth}), ask(dynamic, {**GOOD, "warmth": warmth})
+    assert answer.source == source
+    assert answer.value == model.value
+
+
+def test_static_answers_a_miss_by_the_nearest_group_and_says_so(static: Served, shelf: Shelf) -> None:
+    (answer,) = ask(static, NEW_CUP)
+    assert (answer.source, answer.group) == ("backoff", {"leaf": "assam", "cup": "small"})
+    assert answer.steps == ("table: miss",)
+    assert answer.value == pytest.approx(group_mean(shelf, leaf="assam", cup="small"))
+
+
+def group_mean(shelf: Shelf, **group: str) -> float:
+    """By hand: the mean prediction of the rows of a group, so that a key counts as often as it came."""
+    columns = {**shelf.rows, "warmth": np.full(len(shelf.rows["pot"]), np.nan)}  # the pinned value is filled in
+    values = version.load(shelf.registry(), shelf.problem, "v1").scorer.score(columns).values
+    mask = np.all([shelf.rows[name] == value for name, value in group.items()], axis=0)
+    return float(np.asarray(values)[mask].mean())
+
+
+def test_a_category_that_was_never_seen_is_answered_by_the_nearest_group_that_was(
+    hybrid: Served, dynamic: Served, static: Served, shelf: Shelf
+) -> None:
+    strange = {**GOOD, "leaf": "rooibos"}
+    everything = float(np.mean([p.value for p in ask(dynamic, *rows_of(shelf))]))
+    for found in (hybrid, dynamic):
+        (answer,) = ask(found, strange)
+        assert (answer.source, answer.group, answer.steps) == ("backoff", {}, ("model: unseen leaf",))
+        assert answer.value == pytest.approx(everything)
+    (answer,) = ask(static, strange)
+    assert (answer.source, answer.group, answer.steps) == ("backoff", {}, ("table: miss",))
+
+
+def test_among_others_only_the_instance_that_needs_it_steps_down(dynamic: Served) -> None:
+    answers = ask(dynamic, GOOD, {**GOOD, "leaf": "rooibos"}, NEW_CUP)
+    assert [p.source for p in answers] == ["model", "backoff", "model"]
+    assert [answers[0], answers[2]] == ask(dynamic, GOOD, NEW_CUP)
+
+
+def test_a_missing_category_is_the_models_business(dynamic: Served) -> None:
+    (answer,) = ask(dynamic, {"leaf": "assam", "minutes": 3})
+    assert (answer.source, answer.steps) == ("model", ())
+
+
+@pytest.mark.parametrize(("mode", "first"), [("dynamic", "table"), ("hybrid", "backoff")])
+def test_what_the_model_cannot_do_in_time_comes_from_the_rungs_below(shelf: Shelf, mode: str, first: str) -> None:
+    found = open_(shelf, mode)
+    found.ladder.cost = Cost(0.0, 0.02)
+    instances = [GOOD, NEW_CUP] if mode == "dynamic" else [NEW_CUP, {**NEW_CUP, "leaf": "sencha"}]
+    answers = ask(found, *instances, budget=0.01)
+    assert [p.source for p in answers] == [first, "backoff"]
+    assert {p.steps[0] for p in answers} == {"model: deadline"}
+    assert answers[1].steps == ("model: deadline", "table: miss")
+
+
+def test_a_model_of_twenty_milliseconds_a_row_is_asked_for_as_many_rows_as_fit(shelf: Shelf) -> None:
+    found = open_(shelf, "dynamic")
+    found.ladder._scorer = slowed(found, 0.02)
+    found.ladder.warm(msgspec.convert(GOOD, found.decoder.kind))
+    assert found.ladder.cost.per_row == pytest.approx(0.02, rel=0.3)
+    assert {p.source for p in ask(found, NEW_CUP, budget=0.5)} == {"model"}
+    assert {p.source for p in ask(found, *[NEW_CUP] * 64, budget=0.5)} == {"backoff"}
+
+
+def slowed(found: Served, seconds: float) -> Any:
+    """The version's scorer with a model that takes so long a row."""
+    scorer, model = found.version.scorer, found.version.scorer.model
+
+    class Slow:
+        guard, encoder = scorer.guard, scorer.encoder
+
+        @staticmethod
+        def model(matrix: Any) -> Any:
+            time.sleep(seconds * len(matrix))
+            return model(matrix)
+
+    return Slow()
+
+
+def test_slow_requests_do_not_delay_quick_ones(shelf: Shelf) -> None:
+    found = open_(shelf, "hybrid")
+    found.ladder._scorer = slowed(found, 0.05)
+    found.ladder.cost = Cost(0.0, 0.05)
+    slow = found.decoder.decode(msgspec.json.encode({"instances": [NEW_CUP] * 4}))
+    quick = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
+
+    async def story() -> tuple[list[float], str]:
+        running = asyncio.create_task(found.ladder.answer(slow, time.monotonic() + 10))
+        took = []
+        while not running.done():
+            begun = time.monotonic()
+            (answer,) = await found.ladder.answer(quick, begun + 1)
+            took.append(time.monotonic() - begun)
+            assert answer.source == "table"
+            await asyncio.sleep(0.001)
+        return sorted(took), running.result()[0].source
+
+    took, source = asyncio.run(story())
+    assert source == "model"
+    assert len(took) > 20
+    assert took[len(took) // 2] < 0.02
+
+
+def test_a_run_that_is_later_than_expected_is_not_waited_for(shelf: Shelf) -> None:
+    found = open_(shelf, "dynamic")
+    found.ladder._scorer = slowed(found, 1.0)
+    found.ladder.cost = Cost(0.003, 0.0)
+    begun = time.monotonic()
+    (answer,) = ask(found, NEW_CUP, budget=0.1)
+    assert (answer.source, answer.steps[0]) == ("backoff", "model: deadline")
+    assert time.monotonic() - begun < 2  # the second that asyncio.run waits for the thread
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a runtime's own"), ZeroDivisionError()])
+def test_a_model_that_fails_is_stepped_down_from_and_never_a_stack_trace(shelf: Shelf, fault: Exception) -> None:
+    found = open_(shelf, "dynamic")
+    scorer = slowed(found, 0)
+
+    def broken(matrix: Any) -> Any:
+        raise fault
+
+    scorer.model = broken
+    found.ladder._scorer = scorer
+    first, second = ask(found, GOOD, NEW_CUP)
+    assert (first.source, second.source) == ("table", "backoff")
+    assert first.steps == ("model: error",)
+
+
+def test_only_the_rows_for_which_the_model_gives_no_number_step_down(shelf: Shelf) -> None:
+    found = open_(shelf, "dynamic")
+    scorer, model = slowed(found, 0), found.version.scorer.model
+
+    def partly(matrix: Any) -> Any:
+        raw = model(matrix).copy()
+        raw[1] = np.nan
+        return raw
+
+    scorer.model = partly
+    found.ladder._scorer = scorer
+    answers = ask(found, NEW_CUP, NEW_CUP, NEW_CUP)
+    assert [p.source for p in answers] == ["model", "backoff", "model"]
+    assert answers[1].steps[0] == "model: no number"
+
+
+def test_where_a_miss_is_an_error_nothing_else_is_tried(shelf: Shelf) -> None:
+    found = open_(shelf, "static", "error")
+    hit, miss = ask(found, GOOD, NEW_CUP)
+    assert hit.source == "table"
+    assert (miss.value, miss.source, miss.error.code, miss.error.status) == (None, "none", 404, "NOT_FOUND")
+
+
+def test_without_a_group_the_policys_fallback_value_answers_and_without_one_an_error() -> None:
+    plain = open_(shelve(Probability(name="drunk"), backoff=()), "static")
+    (answer,) = ask(plain, NEW_CUP)
+    assert (answer.value, answer.source, answer.error.status) == (None, "none", "NOT_FOUND")
+    told = open_(shelve(Probability(name="drunk"), backoff=(), policy=Policy(fallback=0.25)), "static")
+    (answer,) = ask(told, NEW_CUP)
+    assert (answer.value, answer.source, answer.policy) == (0.25, "fallback", ("fallback",))
+    assert answer.steps == ("table: miss",)
+    hurried = open_(shelve(Probability(name="drunk"), backoff=()), "hybrid")
+    hurried.ladder.cost = Cost(0.0, 1.0)
+    (answer,) = ask(hurried, NEW_CUP, budget=0.01)
+    assert (answer.error.code, answer.error.status) == (504, "DEADLINE_EXCEEDED")
+    assert answer.steps == ("model: deadline", "table: miss")
+
+
+def test_without_a_snapshot_hybrid_is_the_model_and_static_holds_nothing(shelf: Shelf) -> None:
+    registry = shelf.registry()
+    bare = msgspec.structs.replace(registry.pointer(), snapshot=None)
+    hybrid = served.load(registry, shelf.problem, settings(mode="hybrid"), Lane(), bare)
+    static = served.load(registry, shelf.problem, settings(mode="static"), Lane(), bare)
+    (answer,) = ask(hybrid, GOOD)
+    assert answer.source == "model"
+    (answer,) = ask(static, GOOD)
+    assert (answer.source, answer.error.code) == ("none", 404)
+
+
+def test_a_label_has_the_same_name_and_probabilities_from_every_source() -> None:
+    shelf = shelve(VERDICT, backoff=GROUPS)
+    table, model = open_(shelf), open_(shelf, "dynamic")
+    for ours, theirs in zip(ask(table, *rows_of(shelf)), ask(model, *rows_of(shelf)), strict=True):
+        assert (ours.source, theirs.source) == ("table", "model")
+        assert (ours.value, ours.probabilities) == (theirs.value, theirs.probabilities)
+    (group,) = ask(table, {**GOOD, "leaf": "rooibos"})
+    assert group.source == "backoff"
+    assert group.value == max(group.probabilities, key=group.probabilities.get)
+    assert sum(group.probabilities.values()) == pytest.approx(1)
+
+
+STRICT = Policy(minimum=0.3, maximum=0.6, digits=2, confidence=0.55, beyond=0.1, fallback=0.5)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> dict[str, Served]:
+    made = shelve(Probability(name="drunk"), policy=STRICT, backoff=GROUPS)
+    return {mode: open_(made, mode) for mode in ("static", "dynamic", "hybrid")}
+
+
+@given(
+    st.sampled_from(["static", "dynamic", "hybrid"]),
+    st.booleans(),
+    st.fixed_dictionaries(
+        {"leaf": st.sampled_from([*LEAVES, "rooibos"])},
+        optional={
+            "cup": st.sampled_from([*CUP.values, None]),
+            "minutes": st.one_of(st.none(), st.integers(0, 60), st.floats(0, 60)),
+            "warmth": st.one_of(st.none(), st.floats(0, 100)),
+        },
+    ),
+)
+def test_whatever_the_source_nothing_leaves_that_the_policy_forbids(
+    guarded: dict[str, Served], mode: str, hurried: bool, instance: dict[str, Any]
+) -> None:
+    found = guarded[mode]
+    found.ladder.cost = Cost(0.0, 100.0 if hurried else 1e-6)
+    (answer,) = ask(found, instance)
+    if answer.value is None:
+        assert answer.error is not None or answer.policy
+    else:
+        assert 0.3 <= answer.value <= 0.6
+        assert round(answer.value, 2) == answer.value
+        assert max(answer.value, 1 - answer.value) >= 0.55 or answer.source == "fallback"
+
+
+def test_a_price_below_zero_is_impossible_to_serve_from_any_source() -> None:
+    shelf = shelve(Quantity(name="joy"), estimator=boosting_quantity, backoff=GROUPS, policy=Policy(minimum=9.0))
+    for mode in ("static", "dynamic", "hybrid"):
+        answers = ask(open_(shelf, mode), *rows_of(shelf)[:50], NEW_CUP, {**GOOD, "leaf": "rooibos"})
+        assert min(p.value for p in answers) >= 9.0
+        assert any("minimum" in p.policy for p in answers)
+
+
+def test_a_ladder_without_its_model_measured_yet_answers_at_once(shelf: Shelf) -> None:
+    found = open_(shelf, "dynamic")
+    fresh = Ladder(found.version, found.snapshot, "dynamic", "fallback", Lane())
+    decoded = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
+    (answer,) = asyncio.run(fresh.answer(decoded, time.monotonic() + 1))
+    assert answer.source == "model"

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of a request's few instances is what is said of the same rows as a batch, bit by bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from fakes import CUP, LEAVES, derive, pots, tea
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropfit.contract import Category, Columns, Contract, Number, Quantity
+from dropfit.encoding import Encoder, learn
+from dropfit.instances import InstanceDecoder
+from dropfit.keys import joined
+from dropfit.rows import Rows
+
+PROBLEM = tea()
+LEARNED = learn(PROBLEM, pots())
+ENCODER = Encoder(PROBLEM.contract, LEARNED, derive)
+ROWS = Rows(ENCODER)
+DECODER = InstanceDecoder(PROBLEM.contract, 1000)
+
+INSTANCE = st.fixed_dictionaries(
+    {"leaf": st.sampled_from([*LEAVES, "never seen", "a\tb", "\\N", "é"])},
+    optional={
+        "cup": st.sampled_from([*CUP.values, None]),
+        "minutes": st.one_of(st.none(), st.integers(0, 60), st.floats(0, 60)),
+        "warmth": st.one_of(st.none(), st.sampled_from([60, 60.0, 70.0, 80]), st.floats(0, 100)),
+    },
+)
+
+
+def decoded(instances: list[dict[str, Any]]) -> tuple[list[Any], Columns]:
+    found = DECODER.decode(msgspec.json.encode({"instances": instances}))
+    return found, DECODER.columns(found)
+
+
+def matrix(instances: list[Any]) -> Any:
+    values = ROWS.values(instances)
+    return ROWS.matrix([*ROWS.codes(values)[0], *ROWS.derived(values)])
+
+
+@given(st.lists(INSTANCE, min_size=1, max_size=9))
+def test_the_models_input_is_the_batchs_bit_by_bit(instances: list[dict[str, Any]]) -> None:
+    found, columns = decoded(instances)
+    ours, theirs = matrix(found), ENCODER.matrix(columns)
+    assert ours.dtype == theirs.dtype == np.float32
+    assert ours.flags.c_contiguous
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@given(st.lists(INSTANCE, min_size=1, max_size=9))
+def test_a_key_is_the_batchs_key_wherever_the_other_features_are_the_tables(instances: list[dict[str, Any]]) -> None:
+    found, columns = decoded(instances)
+    pinned = {leaf: 60.0 + 10 * place for place, leaf in enumerate(LEAVES)}
+    for instance, asked, key in zip(found, instances, joined(columns, PROBLEM.key), strict=True):
+        given_warmth = asked.get("warmth")
+        fits = given_warmth is None or given_warmth == pinned.get(asked["leaf"])
+        assert ROWS.key(instance) == (key if fits else None)
+
+
+@given(st.lists(INSTANCE, min_size=1, max_size=9))
+def test_a_value_that_training_never_saw_is_named_and_a_missing_one_is_not(instances: list[dict[str, Any]]) -> None:
+    found, _ = decoded(instances)
+    _, unseen = ROWS.codes(ROWS.values(found))
+    strange = {place: "leaf" for place, asked in enumerate(instances) if asked["leaf"] not in LEAVES}
+    assert unseen == strange
+
+
+def test_a_feature_left_out_where_nothing_is_pinned_is_a_gap() -> None:
+    found, columns = decoded([{"leaf": "never seen", "minutes": 1}])
+    assert np.isnan(matrix(found)[0, 3])
+    assert ROWS.key(found[0]) == joined(columns, PROBLEM.key)[0]
+    (with_value,), _ = decoded([{"leaf": "never seen", "minutes": 1, "warmth": 5}])
+    assert ROWS.key(with_value) is None
+
+
+@pytest.mark.parametrize("number", [np.float64(2.0), 2, np.array(2.0)])
+def test_derive_may_give_one_number_for_all_rows(number: Any) -> None:
+    contract = Contract(
+        name="one",
+        title="?",
+        features=(Number(name="size"),),
+        derived=(Number(name="two"),),
+        target=Quantity(name="price"),
+        key=("size",),
+    )
+    encoder = Encoder(contract, learn(contract, {"size": np.array([1.0])}), lambda features: {"two": number})
+    rows, decoder = Rows(encoder), InstanceDecoder(contract, 10)
+    values = rows.values(decoder.decode(b'{"instances": [{"size": 1}, {"size": 3.5}]}'))
+    ours = rows.matrix([*rows.codes(values)[0], *rows.derived(values)])
+    np.testing.assert_array_equal(ours, np.array([[1, 2], [3.5, 2]], dtype=np.float32))
+
+
+def test_derive_is_given_every_feature_as_a_batch_has_it() -> None:
+    seen: dict[str, Any] = {}
+
+    def look(features: Columns) -> Columns:
+        seen.update({name: features[name] for name in features})
+        assert len(features) == 2
+        return {"sum": features["size"] + 1}
+
+    contract = Contract(
+        name="look",
+        title="?",
+        features=(Category(name="kind"), Number(name="size", missing=True)),
+        derived=(Number(name="sum"),),
+        target=Quantity(name="price"),
+        key=("kind", "size"),
+    )
+    learned = learn(contract, {"kind": np.array(["a"], dtype=object), "size": np.array([1.0])})
+    rows, decoder = Rows(Encoder(contract, learned, look)), InstanceDecoder(contract, 10)
+    values = rows.values(decoder.decode(b'{"instances": [{"kind": "a", "size": 2}, {"kind": "b"}]}'))
+    derived = rows.derived(values)
+    assert seen["kind"].tolist() == ["a", "b"]
+    assert seen["kind"].dtype == object
+    np.testing.assert_array_equal(seen["size"], [2.0, np.nan])
+    np.testing.assert_array_equal(derived, [[3.0, np.nan]])
+    assert rows.named(values, derived)[0] == {"kind": "a", "size": 2, "sum": 3.0}
