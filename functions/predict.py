@@ -9,6 +9,7 @@ What an instance holds is the contract's: `GET /openapi.json` describes it, `GET
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 
 import functions_framework.aio
@@ -26,6 +27,7 @@ from dropfit.serving import Service
 def service() -> Service:
     """The service, wired at the first request of the worker: a thread started at import would die in the fork."""
     config = settings.load()
+    gc.freeze()  # what was imported stays: the collector need not look at it again and again
     log = PredictionLog(config.project, config.log_share, config.log_buffer_bytes)
     log.install()
     return Service(config, load_problem(config.problem), Registry(storage.connect(config).models), log)

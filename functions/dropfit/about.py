@@ -89,7 +89,7 @@ class About:
     def _state(self, served: Served | None, ready: bool, dropped: int) -> State:
         if served is None:
             return State(mode=self._settings.mode, ready=ready, log_dropped=dropped)
-        manifest, cost = served.version.manifest, served.ladder.cost
+        manifest, cost = served.version.manifest, served.ladder.online.cost
         return State(
             mode=self._settings.mode,
             ready=ready,

@@ -8,6 +8,7 @@ together hold in memory.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -54,10 +55,9 @@ class Bodies:
             raise self._too_large()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (a server runs each request in a task)
-        loop = asyncio.get_running_loop()
-        self._due[task] = loop.time() + self._seconds
+        self._due[task] = time.monotonic() + self._seconds
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds / 4, self._sweep)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds / 4, self._sweep)
         try:
             message = await receive()
             body: bytes = message.get("body", b"")
@@ -69,11 +69,11 @@ class Bodies:
         except asyncio.CancelledError:
             if task not in self._late:
                 raise
+            self._late.remove(task)
             task.uncancel()
             raise BadRequest(f"the body did not arrive within {self._seconds:g} s", status=408) from None
         finally:
             del self._due[task]
-            self._late.discard(task)
 
     async def _rest(self, message: MutableMapping[str, Any], first: bytes, receive: Receive) -> bytes:
         """A body that comes in pieces."""
@@ -101,10 +101,10 @@ class Bodies:
 
     def _sweep(self) -> None:
         """End the reading of what is overdue; runs while anything is being read, and no longer."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         for task, due in self._due.items():
             if due < now and task not in self._late:
                 self._late.add(task)
                 task.cancel()
+        loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._seconds / 4, self._sweep) if self._due else None

@@ -34,9 +34,8 @@ class Labels:
         self._beyond = far_out(contract, ranges)
         self.needs_features = bool(self._rules or self._beyond)
 
-    def few(self, raw: Array, instances: Sequence[Row]) -> Guarded:
+    def few(self, answers: Sequence[Sequence[float]], instances: Sequence[Row]) -> Guarded:
         """Predictions of a few rows, without numpy."""
-        answers: list[list[float]] = raw.tolist()
         rows = instances if self.needs_features else [{}] * len(answers)
         made = [self.one(row, shares) for row, shares in zip(rows, answers, strict=True)]
         return Guarded(

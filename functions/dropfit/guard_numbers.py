@@ -38,9 +38,9 @@ class Numbers:
         # What does not lie between these is out of bounds, or no number at all.
         self._inside = max(self._low, -LARGEST), min(self._high, LARGEST)
 
-    def few(self, raw: Array, instances: Sequence[Row]) -> Guarded:
+    def few(self, answers: Sequence[Sequence[float]], instances: Sequence[Row]) -> Guarded:
         """Predictions of a few rows: without numpy, whose every call costs as much as deciding about ten rows."""
-        values: list[float] = raw[:, self._column].tolist()
+        values = [answer[self._column] for answer in answers]
         if self._plain:
             low, high = self._inside
             for value in values:

@@ -9,17 +9,14 @@ why. Every source is one version's, and the policy applies to all of them.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from .admission import INLINE, Cost, Lane, measure
-from .answers import Failure, Prediction, Source
+from .admission import INLINE, Lane
+from .answers import Failure, Prediction
 from .backoff import group_key
-from .errors import ArtifactError
-from .policy import Guarded
-from .rows import Rows, Values
+from .online import Online, after, named_shares
 from .snapshot import Snapshot
 from .version import Version
 
@@ -47,18 +44,20 @@ class Ladder:
     def __init__(
         self, version: Version, snapshot: Snapshot | None, mode: Mode, miss: Literal["fallback", "error"], lane: Lane
     ) -> None:
-        self._contract = version.manifest.contract
+        contract = version.manifest.contract
         self._classes = version.manifest.classes
-        self._scorer = version.scorer
-        self._guard = version.scorer.guard
+        self._online = Online(version)
         self._snapshot = snapshot
         self._mode = mode
         self._miss = miss
         self._lane = lane
-        self._rows = Rows(version.scorer.encoder)
-        self._groups = self._contract.backoff if snapshot is not None else ()
+        self._groups = contract.backoff if snapshot is not None else ()
         self._told = False
-        self.cost = Cost(0.0, 0.0)
+
+    @property
+    def online(self) -> Online:
+        """The model."""
+        return self._online
 
     async def answer(self, instances: Sequence[Any], deadline: float) -> list[Prediction]:
         """One prediction per instance, in their order.
@@ -67,109 +66,114 @@ class Ladder:
             instances: as the version's decoder makes them, at least one.
             deadline: by time.monotonic.
         """
+        at_once = self.at_once(instances, deadline)
+        if at_once is not None:
+            return at_once
+        found = await self._beside(instances, deadline)
+        return [self._or_below(i, p, "deadline") for i, p in zip(instances, found, strict=True)]
+
+    def at_once(self, instances: Sequence[Any], deadline: float) -> list[Prediction] | None:
+        """The same where nothing needs to be waited for, as most often; None where the model takes its time."""
         if self._mode == "dynamic":
-            return await self._model(instances, deadline)
+            return self._modelled(instances, deadline)
         found = [self._look_up(instance) for instance in instances]
+        if None not in found:
+            return found  # type: ignore[return-value]  # none is left
         rest = [position for position, answer in enumerate(found) if answer is None]
-        if rest:
-            asked = [instances[position] for position in rest]
-            if self._mode == "static":
-                below = [self._below(instance, "table", "miss") for instance in asked]
-            else:
-                below = await self._model(asked, deadline)
-            _put(found, rest, below)
-        return found  # type: ignore[return-value]  # every gap is filled
+        asked = [instances[position] for position in rest]
+        below: list[Prediction] | None
+        if self._mode == "static":
+            below = [self._below(instance, "table", "miss") for instance in asked]
+        else:
+            below = self._modelled(asked, deadline)
+        return None if below is None else _put(found, rest, below)  # type: ignore[return-value]  # none is left
 
     def _look_up(self, instance: Any, steps: tuple[str, ...] = ()) -> Prediction | None:
         """What the table's head holds for an instance."""
-        key = self._rows.key(instance) if self._snapshot is not None else None
-        row = self._snapshot.get(key) if self._snapshot is not None and key is not None else None
+        if self._snapshot is None:
+            return None
+        key = self._online.rows.key(instance)
+        row = self._snapshot.get(key) if key is not None else None
         if row is None:
             return None
-        fired = row.fired
-        if not fired and not row.probabilities:
+        fired, shares = row.fired, row.probabilities
+        if not fired and not shares:
             return Prediction(row.value, "table", fired, None, None, steps)
-        return Prediction(
-            row.value, _source("table", fired), fired, _shares(self._classes, row.probabilities), None, steps
-        )
+        return Prediction(row.value, after("table", fired), fired, named_shares(self._classes, shares), None, steps)
 
-    async def _model(self, instances: Sequence[Any], deadline: float) -> list[Prediction]:
-        """The model's predictions, and what the rungs below say where it has none."""
-        values = self._rows.values(instances)
-        columns, unseen = self._rows.codes(values)
-        if unseen and self._groups:
-            found = self._never_seen(instances, unseen)
-            rest = [position for position, answer in enumerate(found) if answer is None]
-            if len(rest) < len(instances):
-                if rest:
-                    _put(found, rest, await self._model([instances[position] for position in rest], deadline))
-                return found  # type: ignore[return-value]  # every gap is filled
-        predicted, why = await self._run(values, columns, deadline)
-        if predicted is None:
-            return [self._below(instance, "model", why) for instance in instances]
-        if None in predicted:
-            return [
-                self._below(instance, "model", "no number") if answer is None else answer
-                for instance, answer in zip(instances, predicted, strict=True)
-            ]
-        return predicted  # type: ignore[return-value]  # no None among them
+    def _modelled(self, instances: Sequence[Any], deadline: float) -> list[Prediction] | None:
+        """The model's predictions, and the rungs' below where it has none; None when it belongs in the lane."""
+        online, rows = self._online, len(instances)
+        begun, expected = time.monotonic(), online.cost.estimate(rows)
+        if expected > INLINE:
+            return None
+        if begun + expected > deadline:
+            return [self._below(instance, "model", "deadline") for instance in instances]
+        try:
+            if rows == 1:
+                single = online.one(instances[0])
+                if single is not None:
+                    online.cost.observe(1, time.monotonic() - begun)
+                    return [single]
+            told = self._run(instances)
+            online.cost.observe(rows, time.monotonic() - begun)
+            return [self._or_below(i, p, "no number") for i, p in zip(instances, told, strict=True)]
+        except Exception:  # whatever a runtime or derive raises: the ladder has other rungs
+            self._tell()
+            return [self._below(instance, "model", "error") for instance in instances]
 
-    def _never_seen(self, instances: Sequence[Any], unseen: dict[int, str]) -> list[Prediction | None]:
+    async def _beside(self, instances: Sequence[Any], deadline: float) -> list[Prediction | None]:
+        """The same by the lane's thread; None where the model has not answered by the deadline."""
+        found: list[Prediction | None] = [None] * len(instances)
+        if self._mode == "hybrid":
+            found = [self._look_up(instance) for instance in instances]
+        rest = [position for position, answer in enumerate(found) if answer is None]
+        asked = [instances[position] for position in rest]
+        cost = self._online.cost
+        if not self._lane.admits(cost, len(asked), deadline):
+            return _put(found, rest, self._grouped(asked))
+        why = "no number"
+        try:
+            done = await self._lane.run(lambda: self._run(asked), cost, len(asked), deadline)
+        except Exception:  # as above
+            self._tell()
+            done, why = [None] * len(asked), "error"
+        if done is None:
+            return _put(found, rest, self._grouped(asked))
+        return _put(found, rest, [self._or_below(i, p, why) for i, p in zip(asked, done, strict=True)])
+
+    def _run(self, instances: Sequence[Any]) -> list[Prediction | None]:
+        """The model's predictions; the groups' where a category was never seen."""
+        rows = self._online.rows
+        values = rows.values(instances)
+        columns, unseen = rows.codes(values)
+        if not (unseen and self._groups):
+            return self._online.many(values, columns)
+        found = self._grouped(instances)
+        rest = [position for position, answer in enumerate(found) if answer is None]
+        if not rest:
+            return found
+        values = rows.values([instances[position] for position in rest])
+        return _put(found, rest, self._online.many(values, rows.codes(values)[0]))
+
+    def _tell(self) -> None:
+        if not self._told:
+            LOG.exception("the model failed; said once for this version, counted each time")
+            self._told = True
+
+    def _grouped(self, instances: Sequence[Any]) -> list[Prediction | None]:
         """What holds a category that training never saw, answered by the group that it belongs to.
 
         An instance that no group knows either stays with the model, which takes the category for missing.
         """
+        unseen = self._online.rows.codes(self._online.rows.values(instances))[1] if self._groups else {}
         return [
             self._group(instance, (f"model: unseen {unseen[position]}",)) if position in unseen else None
             for position, instance in enumerate(instances)
         ]
 
-    async def _run(
-        self, values: Values, columns: Values, deadline: float
-    ) -> tuple[list[Prediction | None] | None, str]:
-        """The model's predictions, None for one that is no number; or None for all of them, and why."""
-        rows, cost = len(values[0]), self.cost
-        begun, expected = time.monotonic(), cost.estimate(rows)
-        try:
-            if expected <= INLINE and begun + expected <= deadline:
-                predicted = self._score(values, columns)
-                cost.observe(rows, time.monotonic() - begun)
-                return predicted, ""
-            if not self._lane.admits(cost, rows, deadline):
-                return None, "deadline"
-            done = await self._lane.run(lambda: self._score(values, columns), cost, rows, deadline)
-            return done, "deadline"
-        except Exception:  # whatever a runtime or derive raises: the ladder has other rungs
-            if not self._told:
-                LOG.exception("the model failed; said once for this version, counted each time")
-                self._told = True
-            return None, "error"
-
-    def _score(self, values: Values, columns: Values) -> list[Prediction | None]:
-        derived = self._rows.derived(values)
-        raw = self._scorer.model(self._rows.matrix([*columns, *derived]))
-        named = self._rows.named(values, derived) if self._guard.needs_features else ()
-        try:
-            return self._told_of(self._guard.few(raw, named))
-        except ArtifactError:
-            lost = [not all(map(math.isfinite, answer)) for answer in raw.tolist()]
-        one_by_one = [
-            None if gone else self._guard.few(raw[place : place + 1], named[place : place + 1])
-            for place, gone in enumerate(lost)
-        ]
-        return [None if found is None else self._told_of(found)[0] for found in one_by_one]
-
-    def _told_of(self, guarded: Guarded) -> list[Prediction | None]:
-        """The policy's decisions as the reply says them."""
-        if guarded.probabilities is None:
-            return [
-                Prediction(value, "model" if not fired else _source("model", fired), fired)
-                for value, fired in zip(guarded.values, guarded.fired, strict=True)
-            ]
-        return [
-            Prediction(value, _source("model", fired), fired, _shares(self._classes, shares))
-            for value, fired, shares in zip(guarded.values, guarded.fired, guarded.probabilities, strict=True)
-        ]
+    def _or_below(self, instance: Any, answer: Prediction | None, why: str) -> Prediction:
+        return self._below(instance, "model", why) if answer is None else answer
 
     def _below(self, instance: Any, source: str, why: str) -> Prediction:
         steps: tuple[str, ...] = (f"{source}: {why}",)
@@ -186,7 +190,7 @@ class Ladder:
             return found
         if self._groups:
             steps = (*steps, "backoff: miss")
-        decision = self._guard.fallback(self._named(instance))
+        decision = self._online.guard.fallback(self._online.named(instance))
         if decision.value is None:
             return _failed(why, (*steps, "fallback: denied") if decision.fired else steps, decision.fired)
         return Prediction(decision.value, "fallback", decision.fired, None, None, steps)
@@ -195,44 +199,26 @@ class Ladder:
         """The mean of the nearest group that was seen, as the policy allows it for this instance."""
         if self._snapshot is None:
             return None
-        key = self._rows.key_values(instance)
+        key = self._online.rows.key_values(instance)
         for names in self._groups:
             row = self._snapshot.group(group_key(key[: len(names)]))
             if row is None or row.value is None:
                 continue
             mean = row.probabilities or float(row.value)
-            value, shares, fired = self._guard.one(self._named(instance), mean)
-            probabilities = _shares(self._classes, shares) if shares else None
+            value, shares, fired = self._online.guard.one(self._online.named(instance), mean)
+            probabilities = named_shares(self._classes, shares)
             group = dict(zip(names, key, strict=False))
-            return Prediction(value, _source("backoff", fired), fired, probabilities, group, steps)
+            return Prediction(value, after("backoff", fired), fired, probabilities, group, steps)
         return None
 
-    def _named(self, instance: Any) -> dict[str, Any]:
-        values = self._rows.values([instance])
-        return self._rows.named(values, self._rows.derived(values))[0] if self._guard.needs_features else {}
 
-    def warm(self, instance: Any) -> None:
-        """Measure what the model costs, so that the first request meets a warm session and a known price."""
-
-        def run(rows: int) -> None:
-            values = self._rows.values([instance] * rows)
-            self._score(values, self._rows.codes(values)[0])
-
-        self.cost = measure(run)
-
-
-def _put(found: list[Prediction | None], places: Sequence[int], answers: Sequence[Prediction]) -> None:
+def _put(
+    found: list[Prediction | None], places: Sequence[int], answers: Sequence[Prediction | None]
+) -> list[Prediction | None]:
+    """A list with its gaps filled."""
     for place, answer in zip(places, answers, strict=True):
         found[place] = answer
-
-
-def _source(source: Source, fired: tuple[str, ...]) -> Source:
-    """Where a value comes from after the policy: from its fallback value, when that took the place of another."""
-    return "fallback" if fired and fired[-1] == "fallback" else source
-
-
-def _shares(classes: tuple[str, ...], shares: Sequence[float]) -> dict[str, float] | None:
-    return dict(zip(classes, shares, strict=True)) if any(shares) else None
+    return found
 
 
 def _failed(why: str, steps: tuple[str, ...], fired: tuple[str, ...] = ()) -> Prediction:

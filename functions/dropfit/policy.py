@@ -56,18 +56,18 @@ class Guard:
         """
         return self._judge.batch(columns, raw)
 
-    def few(self, raw: Array, instances: Sequence[Row] = ()) -> Guarded:
+    def few(self, answers: Sequence[Sequence[float]], instances: Sequence[Row] = ()) -> Guarded:
         """The same of a request's few rows, as lists, in microseconds.
 
         Args:
-            raw: as for `apply`.
+            answers: the model's, per row its probabilities or its one value.
             instances: one mapping per row (feature -> str, float or None), pinned and derived features included;
                 not looked at unless `needs_features`.
 
         Raises:
             ArtifactError: when the model's answer is no number.
         """
-        return self._judge.few(raw, instances)
+        return self._judge.few(answers, instances)
 
     def one(self, features: Row, answer: Any) -> Decision:
         """One answer of any source: a model's row, a group's mean.

@@ -30,6 +30,8 @@ MOST_LINE = 64 * 1024
 """Bytes of one line; Cloud Logging takes 256 KB an entry."""
 EAGER = 32 * 1024
 """So many bytes are written at once."""
+OVERHEAD = 400
+"""Bytes of a line beside request and reply, about."""
 PAUSE = 0.1
 """Seconds between two writings of less than that."""
 PATIENCE = 2.0
@@ -65,6 +67,8 @@ class PredictionLog:
         self._heads: dict[tuple[str, int], bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._noted: list[tuple[Any, ...]] = []
+        self._size = 0
         self._ending = False
         self.on = share > 0
 
@@ -100,16 +104,39 @@ class PredictionLog:
         """
         if not self.on:
             return
+        # Only noted here: lines are made together, when they are written, which is several times as quick.
+        self._noted.append((time.time_ns(), headers, status, seconds, body, reply, version, mode, count, path))
+        self._size += len(body) + len(reply) + OVERHEAD
+        many = self._size >= EAGER and not self._lines.stuck
+        if many or self._ending or time.monotonic() >= self._due or self._size >= 8 * EAGER:
+            self.flush()  # the first after a pause at once, as there may be no CPU later
+        elif self._timer is None:
+            self._arm()
+
+    def _line(
+        self,
+        at: int,
+        headers: Mapping[bytes, bytes],
+        status: int,
+        seconds: float,
+        body: bytes,
+        reply: bytes,
+        version: str,
+        mode: str,
+        count: int,
+        path: str,
+    ) -> bytes:
+        """A noted request as a line; nothing when it is not among those that are logged."""
         trace = parse(headers)
         if self._share < 1 and (trace.chance if trace else random.random()) >= self._share:  # noqa: S311 (sampling)
-            return
+            return b""
         tail = self._tails.get((version, mode)) or self._tail(version, mode)
         if len(body) + len(reply) > MOST_LINE - 1024:
             body, reply, cut = _shortened(body, reply)
             tail += cut
-        line = _LINE % (
+        return _LINE % (
             self._heads.get((path, status)) or self._head(path, status),
-            *divmod(time.time_ns(), 1_000_000_000),
+            *divmod(at, 1_000_000_000),
             trace.fields(self._project) if trace else b"",
             seconds * 1e3,
             count,
@@ -117,23 +144,25 @@ class PredictionLog:
             (body if body.isascii() and b"\n" not in body else _in_one_line(body)) or b"null",
             (reply if b"\n" not in reply else _in_one_line(reply)) or b"null",
         )
-        self._put(line)
-
-    def _put(self, line: bytes) -> None:
-        """Queue a line, and write when it is time: the first after a pause at once, as there may be no CPU later."""
-        self._lines.add(line)
-        many = self._lines.waiting >= EAGER and not self._lines.stuck
-        if many or self._ending or time.monotonic() >= self._due:
-            self.flush()
-        elif self._timer is None:
-            self._arm()
 
     def flush(self) -> None:
         """Write as much as the descriptor takes now; the rest stays for later. Does not wait before SIGTERM."""
         self._due = time.monotonic() + PAUSE
+        self._make()
         self._lines.write()
         if self._lines.waiting and self._timer is None:
             self._arm()
+
+    def _make(self) -> None:
+        noted, self._noted, self._size = (
+            self._noted,
+            [],
+            0,
+        )
+        for note in noted:
+            line = self._line(*note)
+            if line:
+                self._lines.add(line)
 
     def install(self) -> None:
         """Flush at SIGTERM, before what the server does then, and when the interpreter ends.
@@ -160,6 +189,7 @@ class PredictionLog:
         if not self._ending:
             self._ending = True
             self._lines.patience(PATIENCE)
+        self._make()
         self._lines.write()
 
     def _arm(self) -> None:

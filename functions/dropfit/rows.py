@@ -22,7 +22,10 @@ Values = list[Sequence[Any]]
 """Per feature, in the contract's order, the values of all instances."""
 
 
+NAN = float("nan")
 MOST_TEXTS = 16_384
+MOST_PATHS = 4
+"""Sets of features that a derive function may look at, one after the other, and still be remembered."""
 
 
 class Texts(dict[Any, str]):
@@ -41,14 +44,19 @@ class Batch(Mapping[str, Array]):
     Args:
         places: feature -> its place among the values, and the dtype of its array.
         values: theirs.
+
+    Attributes:
+        seen: places of what has been looked at.
     """
 
     def __init__(self, places: Mapping[str, tuple[int, type]], values: Values) -> None:
         self._place = places
         self._values = values
+        self.seen: set[int] = set()
 
     def __getitem__(self, name: str) -> Array:
         place, kind = self._place[name]
+        self.seen.add(place)
         return np.array(self._values[place], dtype=kind)
 
     def __iter__(self) -> Iterator[str]:
@@ -86,6 +94,7 @@ class Rows:
         self._kinds = {
             f.name: (place, object if isinstance(f, Category) else np.float64) for place, f in enumerate(features)
         }
+        self._memo: dict[tuple[int, ...], dict[tuple[Any, ...], list[float]]] = {}
         self._derive = encoder.derive
         self._derived = [f.name for f in encoder.contract.derived]
         self._names = [*places, *self._derived]
@@ -104,6 +113,24 @@ class Rows:
             known.get(SEPARATOR.join(map(text, key))) if value is None else value
             for value, key in zip(column, zip(*by, strict=True), strict=True)
         ]
+
+    def one(self, instance: Any) -> tuple[list[Any], list[Any], str]:
+        """A single instance, as `values` and `codes` have it and without a column: most requests hold just one.
+
+        Returns:
+            Its values; the same with codes, NaN for missing and unseen; and the first category whose value was never
+            seen in training, empty when there is none.
+        """
+        values = [*self._get(instance)]
+        for place, by, pinned in self._pinned:
+            if values[place] is None:
+                values[place] = pinned.values.get(SEPARATOR.join([self._text(values[b]) for b in by]))
+        coded, unseen = values.copy(), ""
+        for place in self._categories:
+            coded[place] = self._codes[place].get(values[place])
+            if coded[place] is None and values[place] is not None:
+                unseen = unseen or self._features[place].name
+        return values, [NAN if value is None else value for value in coded], unseen
 
     def codes(self, values: Values) -> tuple[Values, dict[int, str]]:
         """Categories as codes, None for missing and unseen; and where a value was never seen in training, of what."""
@@ -124,6 +151,28 @@ class Rows:
         made = self._derive(Batch(self._kinds, values))
         return [_column(made[name], len(values[0])) for name in self._derived]
 
+    def derived_of_one(self, values: list[Any]) -> list[float]:
+        """What `derive` makes of a single instance, remembered by the values that it looked at.
+
+        A pure function looks at the same features, and says the same, wherever those that it looked at are the same:
+        so what it said once is found again by them alone.
+        """
+        if self._derive is None:
+            return []
+        for places, known in self._memo.items():
+            found = known.get(tuple([values[place] for place in places]))
+            if found is not None:
+                return found
+        batch = Batch(self._kinds, [(value,) for value in values])
+        made = self._derive(batch)
+        found = [_column(made[name], 1)[0] for name in self._derived]
+        places = tuple(sorted(batch.seen))
+        if places in self._memo or len(self._memo) < MOST_PATHS:
+            known = self._memo.setdefault(places, {})
+            if len(known) < MOST_TEXTS:
+                known[tuple([values[place] for place in places])] = found
+        return found
+
     @staticmethod
     def matrix(columns: Values) -> Array:
         """The model's input: float32, shape (instances, inputs); missing and unseen are NaN.
@@ -136,6 +185,15 @@ class Rows:
     def named(self, values: Values, derived: Values) -> list[dict[str, Any]]:
         """Each instance by name, completed, as the policy looks at it."""
         return [dict(zip(self._names, row, strict=True)) for row in zip(*values, *derived, strict=True)]
+
+    def batch(self, values: Values, derived: Values) -> dict[str, Array]:
+        """All instances as a row batch, derived features included."""
+        made = {name: np.array(values[place], dtype=kind) for name, (place, kind) in self._kinds.items()}
+        return made | {name: np.array(column) for name, column in zip(self._derived, derived, strict=True)}
+
+    def named_one(self, values: list[Any], derived: list[float]) -> list[dict[str, Any]]:
+        """The same of a single instance."""
+        return [dict(zip(self._names, [*values, *derived], strict=False))]  # derive may have failed
 
     def key(self, instance: Any) -> str | None:
         """The text of an instance's key; None when a feature beside the key is not what the table's row has there."""

@@ -51,7 +51,7 @@ def load(registry: Registry, problem: Problem, settings: Settings, lane: Lane, p
     decoder = InstanceDecoder(version.manifest.contract, settings.max_instances)
     ladder = Ladder(version, snapshot, settings.mode, settings.miss, lane)
     if settings.mode != "static":
-        ladder.warm(msgspec.convert(sample(version), decoder.kind))
+        ladder.online.warm(msgspec.convert(sample(version), decoder.kind))
     return Served(pointer, version, decoder, ladder, snapshot)
 
 

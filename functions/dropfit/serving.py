@@ -112,26 +112,29 @@ class Service:
             return problem_json(405, f"{path} takes {verbs}", headers={"Allow": verbs})
         if path == "/health":
             return Reply(200, b'{"status":"ok"}')
-        served = await self._live.get()
         live = self._live
+        served = live.fresh or await live.get()
         if allowed == "GET":
             self._telemetry.swaps, self._telemetry.swap_failures = live.swaps, live.refusals
             return await self._about.answer(path, served, live.trouble, live.unreadable_for, self._log.dropped)
         if served is None:
             return self._about.nothing_yet(live.trouble)
-        return await self._predict(served, headers, body)
+        instances, deadline = self._understood(served, headers, body)
+        # Most often nothing is waited for: then a coroutine would cost more than some answers.
+        predictions = served.ladder.at_once(instances, deadline) or await served.ladder.answer(instances, deadline)
+        return self._told(predictions, served.version.manifest.version)
 
-    async def _predict(self, served: Served, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
+    def _understood(self, served: Served, headers: Mapping[bytes, bytes], body: bytes) -> tuple[list[Any], float]:
+        """A request's instances, and by when (time.monotonic) they are to be answered."""
         begun = time.monotonic()
         content_type = headers.get(b"content-type", b"")
         if content_type and content_type != b"application/json":
             _check_json(content_type)
         asked = headers.get(b"x-deadline-ms")
-        budget = self._budget if asked is None else self._asked(asked)
-        instances = served.decoder.decode(body)
-        predictions = await served.ladder.answer(instances, begun + budget)
+        return served.decoder.decode(body), begun + (self._budget if asked is None else self._asked(asked))
+
+    def _told(self, predictions: list[Prediction], version: str) -> Reply:
         self._telemetry.predictions(predictions)
-        version = served.version.manifest.version
         if predictions[0].error is not None and all(p.error is not None for p in predictions):
             return _none(predictions, version)
         body = self._encode(Body(predictions, version))

@@ -64,11 +64,14 @@ class Live(Generic[P, T]):
         self.swaps = 0
         self.refusals = 0
 
+    @property
+    def fresh(self) -> T | None:
+        """What is loaded, if the last look at the pointer is recent enough; else `get` looks."""
+        return self.loaded if time.monotonic() - self._looked < self._seconds else None
+
     async def get(self) -> T | None:
         """What to answer this request with; None while nothing has ever been promoted or loadable."""
         silence = time.monotonic() - self._looked
-        if silence < self._seconds and self.loaded is not None:
-            return self.loaded
         first = self._looking is None and silence >= self._seconds
         if first:
             self._looking = asyncio.create_task(self._look())

@@ -129,7 +129,7 @@ def test_a_missing_category_is_the_models_business(dynamic: Served) -> None:
 @pytest.mark.parametrize(("mode", "first"), [("dynamic", "table"), ("hybrid", "backoff")])
 def test_what_the_model_cannot_do_in_time_comes_from_the_rungs_below(shelf: Shelf, mode: str, first: str) -> None:
     found = open_(shelf, mode)
-    found.ladder.cost = Cost(0.0, 0.02)
+    found.ladder.online.cost = Cost(0.0, 0.02)
     instances = [GOOD, NEW_CUP] if mode == "dynamic" else [NEW_CUP, {**NEW_CUP, "leaf": "sencha"}]
     answers = ask(found, *instances, budget=0.01)
     assert [p.source for p in answers] == [first, "backoff"]
@@ -139,11 +139,16 @@ def test_what_the_model_cannot_do_in_time_comes_from_the_rungs_below(shelf: Shel
 
 def test_a_model_of_twenty_milliseconds_a_row_is_asked_for_as_many_rows_as_fit(shelf: Shelf) -> None:
     found = open_(shelf, "dynamic")
-    found.ladder._scorer = slowed(found, 0.02)
-    found.ladder.warm(msgspec.convert(GOOD, found.decoder.kind))
-    assert found.ladder.cost.per_row == pytest.approx(0.02, rel=0.3)
+    exchange(found, slowed(found, 0.02))
+    found.ladder.online.warm(msgspec.convert(GOOD, found.decoder.kind))
+    assert found.ladder.online.cost.per_row == pytest.approx(0.02, rel=0.3)
     assert {p.source for p in ask(found, NEW_CUP, budget=0.5)} == {"model"}
     assert {p.source for p in ask(found, *[NEW_CUP] * 64, budget=0.5)} == {"backoff"}
+
+
+def exchange(found: Served, scorer: Any) -> None:
+    """Let another model answer."""
+    found.ladder.online.use(scorer.model)
 
 
 def slowed(found: Served, seconds: float) -> Any:
@@ -163,8 +168,8 @@ def slowed(found: Served, seconds: float) -> Any:
 
 def test_slow_requests_do_not_delay_quick_ones(shelf: Shelf) -> None:
     found = open_(shelf, "hybrid")
-    found.ladder._scorer = slowed(found, 0.05)
-    found.ladder.cost = Cost(0.0, 0.05)
+    exchange(found, slowed(found, 0.05))
+    found.ladder.online.cost = Cost(0.0, 0.05)
     slow = found.decoder.decode(msgspec.json.encode({"instances": [NEW_CUP] * 4}))
     quick = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
 
@@ -187,8 +192,8 @@ def test_slow_requests_do_not_delay_quick_ones(shelf: Shelf) -> None:
 
 def test_a_run_that_is_later_than_expected_is_not_waited_for(shelf: Shelf) -> None:
     found = open_(shelf, "dynamic")
-    found.ladder._scorer = slowed(found, 1.0)
-    found.ladder.cost = Cost(0.003, 0.0)
+    exchange(found, slowed(found, 1.0))
+    found.ladder.online.cost = Cost(0.003, 0.0)
     begun = time.monotonic()
     (answer,) = ask(found, NEW_CUP, budget=0.1)
     assert (answer.source, answer.steps[0]) == ("backoff", "model: deadline")
@@ -204,7 +209,7 @@ def test_a_model_that_fails_is_stepped_down_from_and_never_a_stack_trace(shelf: 
         raise fault
 
     scorer.model = broken
-    found.ladder._scorer = scorer
+    exchange(found, scorer)
     first, second = ask(found, GOOD, NEW_CUP)
     assert (first.source, second.source) == ("table", "backoff")
     assert first.steps == ("model: error",)
@@ -220,7 +225,7 @@ def test_only_the_rows_for_which_the_model_gives_no_number_step_down(shelf: Shel
         return raw
 
     scorer.model = partly
-    found.ladder._scorer = scorer
+    exchange(found, scorer)
     answers = ask(found, NEW_CUP, NEW_CUP, NEW_CUP)
     assert [p.source for p in answers] == ["model", "backoff", "model"]
     assert answers[1].steps[0] == "model: no number"
@@ -242,7 +247,7 @@ def test_without_a_group_the_policys_fallback_value_answers_and_without_one_an_e
     assert (answer.value, answer.source, answer.policy) == (0.25, "fallback", ("fallback",))
     assert answer.steps == ("table: miss",)
     hurried = open_(shelve(Probability(name="drunk"), backoff=()), "hybrid")
-    hurried.ladder.cost = Cost(0.0, 1.0)
+    hurried.ladder.online.cost = Cost(0.0, 1.0)
     (answer,) = ask(hurried, NEW_CUP, budget=0.01)
     assert (answer.error.code, answer.error.status) == (504, "DEADLINE_EXCEEDED")
     assert answer.steps == ("model: deadline", "table: miss")
@@ -296,7 +301,7 @@ def test_whatever_the_source_nothing_leaves_that_the_policy_forbids(
     guarded: dict[str, Served], mode: str, hurried: bool, instance: dict[str, Any]
 ) -> None:
     found = guarded[mode]
-    found.ladder.cost = Cost(0.0, 100.0 if hurried else 1e-6)
+    found.ladder.online.cost = Cost(0.0, 100.0 if hurried else 1e-6)
     (answer,) = ask(found, instance)
     if answer.value is None:
         assert answer.error is not None or answer.policy

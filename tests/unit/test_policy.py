@@ -61,7 +61,7 @@ def served(target: Target, answer: Any, features: Mapping[str, Any] | None = Non
     made, row = guard(target, **policy), features or {}
     one = made.one(row, answer)
     raw = np.array([answer if target == ANIMAL else [1 - answer, answer] if target == RISK else [answer]])
-    for found in (made.few(raw, [row]), made.apply(batch(row), raw)):
+    for found in (made.few(raw.tolist(), [row]), made.apply(batch(row), raw)):
         assert (list(found.values), list(found.fired)) == ([one.value], [one.fired])
         if target == ANIMAL:
             assert list(found.probabilities[0] if one.probabilities else []) == (one.probabilities or [])
@@ -244,7 +244,7 @@ def test_a_label_that_training_never_saw_can_be_the_fallback() -> None:
 def test_an_answer_that_is_no_number_is_never_served_to_a_request(target: Target, bad: float) -> None:
     raw = np.array([[0.5] * 3, [bad] * 3])
     with pytest.raises(ArtifactError, match="no number"):
-        guard(target).few(raw)
+        guard(target).few(raw.tolist())
     with pytest.raises(ArtifactError, match="no number"):
         guard(target).one({}, [bad, 0.5, 0.5] if target == ANIMAL else bad)
 
@@ -395,7 +395,7 @@ def allowed(policy: Policy, target: Target, instance: dict[str, Any]) -> tuple[f
 @given(cases())
 def test_nothing_is_ever_served_that_the_policy_forbids(case: Any) -> None:
     guarded, policy, target, instances, raw = case
-    found = guarded.few(raw, instances)
+    found = guarded.few(raw.tolist(), instances)
     for place, (instance, value) in enumerate(zip(instances, found.values, strict=True)):
         low, high, denied = allowed(policy, target, instance)
         shares = found.probabilities[place] if found.probabilities else None
@@ -418,7 +418,7 @@ def test_nothing_is_ever_served_that_the_policy_forbids(case: Any) -> None:
 @given(cases())
 def test_a_request_and_a_table_are_told_the_same(case: Any) -> None:
     guarded, _, _, instances, raw = case
-    online, batch = guarded.few(raw, instances), guarded.apply(columns(instances), raw)
+    online, batch = guarded.few(raw.tolist(), instances), guarded.apply(columns(instances), raw)
     assert online.values == batch.values.tolist()
     assert online.fired == batch.fired
     if online.probabilities is not None:
@@ -440,7 +440,7 @@ def test_applying_the_policy_to_what_is_served_changes_nothing(case: Any) -> Non
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_without_a_policy_a_quantity_passes_untouched(values: list[float]) -> None:
     raw = np.array(values).reshape(-1, 1)
-    for found in (guard(PRICE).few(raw), guard(PRICE).apply({}, raw)):
+    for found in (guard(PRICE).few(raw.tolist()), guard(PRICE).apply({}, raw)):
         assert list(found.values) == values
         assert found.fired == [()] * len(values)
 
@@ -449,7 +449,7 @@ def test_without_a_policy_a_quantity_passes_untouched(values: list[float]) -> No
 def test_bounds_alone_are_kept_online_as_in_the_table(values: list[float]) -> None:
     raw = np.array([[1 - v, v] for v in values], dtype=np.float32)
     made = guard(RISK, minimum=0, maximum=1)
-    online, batch = made.few(raw), made.apply({}, raw)
+    online, batch = made.few(raw.tolist()), made.apply({}, raw)
     assert online.values == batch.values.tolist()
     assert online.fired == batch.fired
     assert all(0 <= value <= 1 for value in online.values)

@@ -177,10 +177,11 @@ def test_a_pipe_that_nobody_reads_stops_nobody_and_what_finds_no_room_is_dropped
         log.flush()
         lines += pipe.lines()
     dropped = [line for line in lines if line["kind"] == "dropped"]
-    assert [line["dropped"] for line in dropped] == [log.dropped]
+    assert sum(line["dropped"] for line in dropped) == log.dropped
     assert dropped[0]["severity"] == "WARNING"
     kept = [int(line["message"].split()[0][1:]) for line in lines if line["kind"] == "prediction"]
-    assert kept == list(range(2000 - log.dropped))
+    assert kept == sorted(set(kept))
+    assert len(kept) == 2000 - log.dropped
 
 
 def test_when_the_reader_has_gone_requests_go_on_and_the_lines_are_counted(pipe: Pipe) -> None:
