@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -53,6 +54,11 @@ def whole_number(feature: Number) -> Any:
     return Annotated[int, msgspec.Meta(ge=max(smallest, -LARGEST), le=min(largest, LARGEST))]
 
 
+def _unquoted(message: str) -> str:
+    """A decoder's message without the value that it may quote: a reply says nothing of a request but names of fields."""
+    return re.sub(r"(?s)(Invalid enum value) .*?(?= - at `|\Z)", r"\1", message)[:200]
+
+
 def _no_json(literal: str) -> None:
     raise ValueError(f"{literal} is no JSON")
 
@@ -88,7 +94,7 @@ class InstanceDecoder:
         try:
             instances: list[Any] = self._decoder.decode(body).instances
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._everything_wrong(body, str(error)) from None
+            raise self._everything_wrong(body, _unquoted(str(error))) from None
         if not 0 < len(instances) <= self._most:
             self._countable(instances)
         return instances
