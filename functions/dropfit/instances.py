@@ -18,6 +18,8 @@ from .contract import Category, Columns, Contract, Feature, Number
 from .errors import BadRequest
 
 MAX_ERRORS = 100
+LISTED = 1024**2
+"""Of a larger body only the first fault is told: a second look at 8 MB of `[],[],` holds everybody up for 3 s."""
 LARGEST = 2**53
 """Whole numbers beyond it are not exact as float64."""
 FLOAT32 = 3.4028234663852886e38
@@ -55,8 +57,17 @@ def whole_number(feature: Number) -> Any:
 
 
 def _unquoted(message: str) -> str:
-    """A decoder's message without the value that it may quote: a reply says nothing of a request but names of fields."""
-    return re.sub(r"(?s)(Invalid enum value) .*?(?= - at `|\Z)", r"\1", message)[:200]
+    """A decoder's message without the value that it may quote, a name of a field cut: nothing else comes back."""
+    told = re.sub(r"(?s)(Invalid enum value) .*?(?= - at `|\Z)", r"\1", message)
+    return re.sub(r"(?s)(unknown field `.{,64}).*?`(?= - at `|\Z)", r"\1`", told)
+
+
+def _first_wrong(first: str, more: str = "") -> BadRequest:
+    """What the fast look stumbled over, alone."""
+    what, _, where = first.partition(" - at `$.")
+    if not where:
+        return BadRequest(f"the body is not JSON, or of another shape: {first}")
+    return BadRequest(f"1 field is wrong{more}", {where.rstrip("`"): what})
 
 
 def _no_json(literal: str) -> None:
@@ -94,7 +105,10 @@ class InstanceDecoder:
         try:
             instances: list[Any] = self._decoder.decode(body).instances
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._everything_wrong(body, _unquoted(str(error))) from None
+            first = _unquoted(str(error))
+            if len(body) > LISTED:
+                raise _first_wrong(first, f", and of a body beyond {LISTED:,} bytes no more is told") from None
+            raise self._everything_wrong(body, first) from None
         if not 0 < len(instances) <= self._most:
             self._countable(instances)
         return instances
@@ -136,13 +150,9 @@ class InstanceDecoder:
             wrong.update(self._wrong_fields(f"instances[{position}]", instance))
             if len(wrong) > MAX_ERRORS:
                 break
-        if (
-            not wrong
-        ):  # the two looks differ where a name is given twice (the last one counts here), and on surrogates
-            what, _, where = first.partition(" - at `$.")
-            if not where:
-                return BadRequest(f"the body is not JSON: {first}")
-            wrong = {where.rstrip("`"): what}
+        if not wrong:
+            # The two looks differ where a name is given twice (the last one counts here), and on surrogates.
+            return _first_wrong(first)
         more = f" (the first {MAX_ERRORS} are listed)" if len(wrong) > MAX_ERRORS else ""
         count = "1 field is" if len(wrong) == 1 else f"{len(wrong)} fields are"
         return BadRequest(f"{count} wrong{more}", dict(list(wrong.items())[:MAX_ERRORS]))

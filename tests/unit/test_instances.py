@@ -282,3 +282,25 @@ def test_no_value_is_repeated_where_the_decoders_own_message_is_told(body: bytes
     assert "SECRET" not in str(error.fields.values())
     allowed = 40 if len(body) > 5000 else 0  # the name of a field may be told, cut
     assert error.detail.count("SECRET") <= allowed
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"instances": [{}, {}' + b", {}" * 400_000 + b"]}", "instances[0]"),
+        (b'{"instances": [' + b"[]," * 400_000 + b"1]}", "instances[0]"),
+        (
+            b'{"instances": [{"leaf": "a", "spoons": 1, "minutes": 99, "cup": 1}]' + b" " * 2**20 + b"}",
+            "instances[0].minutes",
+        ),
+    ],
+)
+def test_a_large_body_is_not_looked_at_twice_and_only_its_first_fault_is_told(body: bytes, field: str) -> None:
+    error = refused(body)
+    assert list(error.fields) == [field]
+    assert "1,048,576 bytes" in error.detail
+
+
+def test_a_large_body_that_is_no_json_is_told_so() -> None:
+    assert "not JSON" in refused(b"[" * 2**21).detail
+    assert "not JSON" in refused(b'{"instances": [' + b" " * 2**21).detail
