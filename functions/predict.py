@@ -16,6 +16,7 @@ import functions_framework.aio
 from starlette.requests import Request
 
 from dropfit import settings, storage
+from dropfit.bodies import give_back_large_blocks
 from dropfit.contract import load_problem
 from dropfit.predictionlog import PredictionLog
 from dropfit.registry import Registry
@@ -26,6 +27,7 @@ from dropfit.serving import Service
 @cache
 def service() -> Service:
     """The service, wired at the first request of the worker: a thread started at import would die in the fork."""
+    give_back_large_blocks()
     config = settings.load()
     gc.freeze()  # what was imported stays: the collector need not look at it again and again
     log = PredictionLog(config.project, config.log_share, config.log_buffer_bytes)
