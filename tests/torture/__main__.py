@@ -29,9 +29,11 @@ from dropfit.receipts import Receipts
 from dropfit.settings import DEFAULT_PROBLEM
 from localcloud.cloud import LocalCloud
 
+sys.path.append(str(Path(__file__).parents[1] / "problems"))
 sys.path.append(str(Path(__file__).parents[1] / "unit"))  # proofs without emulators use the unit tests' fakes
 
-# Proof -> how much of it: points (0: all), kills for each step, uploads, rounds, histories, files, bytes, guards.
+# Proof -> how much of it: points (0: all), kills for each step, uploads, rounds, histories, files, bytes, guards,
+# requests, connections of a kind, swaps, seconds.
 PROOFS = {
     "faults": 0,
     "kills": 12,
@@ -41,6 +43,10 @@ PROOFS = {
     "corpus": 0,
     "flips": 1000,
     "guards": 0,
+    "fuzz": 20_000,
+    "slow": 200,
+    "swaps": 100,
+    "deadline": 10,
 }
 SEED = 20130101
 
