@@ -21,6 +21,8 @@ SILENCE = 10.0
 """Seconds without a look after which a request waits for one."""
 PATIENCE = 2.0
 """Seconds it then waits at most, while there is a version to answer with."""
+FIRST_PATIENCE = 10.0
+"""Seconds a request waits at most for the first version; a storage that is down is tried again for a minute."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds until a version that could not be loaded is fetched again, doubled each time."""
 
@@ -76,7 +78,9 @@ class Live(Generic[P, T]):
         if first:
             self._looking = asyncio.create_task(self._look())
         if self._looking is not None and self.loaded is None:
-            await asyncio.shield(self._looking)
+            done, _ = await asyncio.wait({self._looking}, timeout=FIRST_PATIENCE)
+            if not done:
+                self.trouble = self.trouble or "the first version is not loaded yet: storage is slow, or down"
         elif self._looking is not None and first and silence >= SILENCE:
             await asyncio.wait({self._looking}, timeout=PATIENCE)
         return self.loaded

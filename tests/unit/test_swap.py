@@ -87,6 +87,26 @@ def test_before_the_first_promotion_there_is_nothing_to_serve_and_no_trouble() -
     assert pointer.loads == []
 
 
+def test_a_first_version_that_does_not_come_is_told_of_in_time_and_served_once_it_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        pointer = Pointer()
+        pointer.go_on.clear()
+        live = Live(pointer.look, pointer.read, pointer.load, 0)
+        try:
+            assert await asyncio.wait_for(live.get(), 5) is None
+            assert "not loaded yet" in live.trouble
+        finally:
+            pointer.go_on.set()
+        await settled(live, "version 1")
+        assert live.trouble == ""
+        assert pointer.loads == [1]
+
+    monkeypatch.setattr(swap, "FIRST_PATIENCE", 0.02)
+    asyncio.run(story())
+
+
 def test_a_new_generation_is_loaded_once_however_many_requests_come() -> None:
     async def story() -> None:
         pointer = Pointer()
