@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from fakes import derive, tea
+from fakes import GROUPS, derive, tea
 
 from dropfit.contract import Columns
 
@@ -26,5 +26,5 @@ def slow(features: Columns) -> Columns:
     return derive(features)
 
 
-problem = tea()
-stubborn = tea(derive=slow)
+problem = tea(backoff=GROUPS)
+stubborn = tea(derive=slow, backoff=GROUPS)

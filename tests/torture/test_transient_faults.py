@@ -176,6 +176,7 @@ WAREHOUSE: dict[str, tuple[Callable[[Warehouse, str], Any], Any]] = {
     "load": (lambda w, uri: w.load("t2", COLUMNS, [uri], ("pot",), {}), None),
     "facts": (lambda w, uri: w.facts("t", ("pot",), "v"), TableFacts(3, 3, 0, 0)),
     "point_view": (lambda w, uri: w.point_view("t"), None),
+    "make_view": (lambda w, uri: w.make_view("pots", "SELECT pot FROM `{entries}`", w.name("t")), None),
     "look_up": (lambda w, uri: [row["prediction"] for row in w.look_up({"pot": 2})], [0.25]),
     "shown": (lambda w, uri: w.shown() in ("", "t"), True),
     "exists": (lambda w, uri: w.exists("t"), True),
