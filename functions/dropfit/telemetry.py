@@ -57,8 +57,8 @@ class Telemetry:
     """Counters of one instance since its start; only the event loop's thread counts.
 
     Attributes:
-        swaps: versions that went into service, the first one included.
-        swap_failures: versions that were refused, and looks for one that failed.
+        swaps: versions that took the place of another.
+        swap_failures: times that a version could not be loaded, each new attempt at the same one included.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Telemetry:
         Args:
             path: as the client wrote it.
             status: of the reply.
-            seconds: from its first byte to the reply.
+            seconds: from the moment its body was complete to the reply.
         """
         times = self._times.get(path)
         if times is None:
@@ -126,8 +126,8 @@ class Telemetry:
         yield _counter("steps", "Times that a source was passed over for the next one.", self._steps, "step")
         yield _counter("errors", "Instances without an answer, by Google's canonical code.", self._errors, "code")
         yield _counter("log_dropped", "Lines that the prediction log dropped.", {(): state.log_dropped})
-        yield _counter("swaps", "Versions that went into service.", {(): self.swaps})
-        yield _counter("swap_failures", "Versions refused and looks that failed.", {(): self.swap_failures})
+        yield _counter("swaps", "Versions that took the place of another.", {(): self.swaps})
+        yield _counter("swap_failures", "Times that a version could not be loaded.", {(): self.swap_failures})
 
     def _latency(self) -> Metric:
         from prometheus_client.core import HistogramMetricFamily
