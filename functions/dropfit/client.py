@@ -14,6 +14,21 @@ from .settings import Settings
 TIMEOUT = 60.0
 
 
+class Serving(msgspec.Struct, frozen=True):
+    """What the predict function says of itself.
+
+    Attributes:
+        version: that it serves; empty when it serves none.
+        trouble: why it serves none, or none newer.
+        how: `mode`, `deadline_ms` and `snapshot` (rows and bytes, or None), as its model card says them, or
+            empty where it does not.
+    """
+
+    version: str
+    trouble: str = ""
+    how: dict[str, Any] = {}
+
+
 def instances(text: str | bytes) -> list[Any]:
     """The instances in what a person typed: one object, a list of them, or a whole request.
 
@@ -48,16 +63,18 @@ def predict(settings: Settings, wanted: list[Any]) -> dict[str, Any]:
     raise Unavailable(detail) if status >= 500 else BadRequest(detail, fields, status)
 
 
-def serving(settings: Settings) -> tuple[str, str]:
-    """The version that the function serves, and why it serves none, or none newer.
+def serving(settings: Settings) -> Serving:
+    """What the function serves, and how.
 
     Raises:
         Unavailable: when the function does not answer.
     """
     status, document = _call(settings, "GET", "/model")
     if status == 200:
-        return str(document["version"]), str(document.get("trouble") or "")
-    return "", f"it answers {status}: {document.get('detail', '')}"
+        says = ("mode", "deadline_ms", "snapshot")
+        how = {name: document[name] for name in says} if all(name in document for name in says) else {}
+        return Serving(str(document["version"]), str(document.get("trouble") or ""), how)
+    return Serving("", f"it answers {status}: {document.get('detail', '')}")
 
 
 def _call(settings: Settings, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:

@@ -82,9 +82,10 @@ def _served(settings: Settings, registry: Registry) -> tuple[dict[str, Any] | No
     if served is None:
         return None, f"{lost}: {_from_memory(settings)}" if lost else ""
     try:
-        version, trouble = client.serving(settings)
+        told = client.serving(settings)
     except DropfitError as error:
         return served, str(error)
+    served["how"], version, trouble = told.how, told.version, told.trouble
     if not trouble and version != served["version"]:
         trouble = "it looks for a new version with each request"
     if trouble:
@@ -97,7 +98,7 @@ def _from_memory(settings: Settings) -> str:
     from . import client
 
     try:
-        version, _ = client.serving(settings)
+        version = client.serving(settings).version
     except DropfitError as error:
         return f"{error}. `dropfit versions`, then `dropfit rollback VERSION`"
     answers = f"predict answers with {version} from memory" if version else "predict has no version"

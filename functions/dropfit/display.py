@@ -95,9 +95,18 @@ def served(found: Mapping[str, Any] | None) -> Table:
         table.add_row(name, f"{value:.4f}", "" if other is None else f"{other:.4f}")
     held = found["holdout"]
     table.add_row("judged on", f"{held['first']} to {held['last']}", "")
+    if found.get("how"):
+        table.add_row("answers from", _sources(**found["how"]), "")
     if found.get("runtime", "onnxruntime") != "onnxruntime":
         table.add_row("served by", f"scikit-learn, slower: {plain(found['runtime_reason'])}", "")
     return table
+
+
+def _sources(mode: str, deadline_ms: float, snapshot: Mapping[str, int] | None) -> str:
+    """Who answers predictions, and within what."""
+    head = f"the table's {_count(snapshot['rows'], 'key')}" if snapshot else "no table, for it has no snapshot"
+    first = {"static": head, "dynamic": "the model", "hybrid": f"{head}, then the model"}[mode]
+    return f"{mode}: {first}; within {deadline_ms:g} ms"
 
 
 def status(found: Mapping[str, Any]) -> Group:

@@ -59,6 +59,7 @@ def test_status_tells_processes_the_served_version_and_the_uploads(dropfit: Drop
     )
     served = found["served"]
     assert served["metrics"]["log_loss"] < served["constant"]["log_loss"]
+    assert served["how"]["mode"] == "hybrid"
     assert {"name", "state", "rows", "rejected", "reason", "version"} <= set(found["uploads"][0])
     people = dropfit("status", home=home).stdout
     assert served["version"] in people
