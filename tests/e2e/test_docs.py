@@ -80,6 +80,14 @@ def test_every_file_of_the_readmes_tree_exists() -> None:
         assert [name for name in names if not (base / name).exists()] == [], line
 
 
+def test_every_module_is_named_in_the_readmes_tree() -> None:
+    tree = README.split("## What is where", 1)[1].split("## Read on", 1)[0]
+    named = set(re.findall(r"\w+\.py", tree))
+    rooms = [*ROOT.glob("functions/*.py"), *ROOT.glob("functions/dropfit/*.py"), *ROOT.glob("beam_pipelines/*.py")]
+    assert len(rooms) > 80
+    assert {room.name for room in rooms} - named == {"__init__.py"}
+
+
 def test_operate_lists_every_setting_with_its_default() -> None:
     page = (ROOT / "docs" / "operate.md").read_text()
     for field in msgspec.structs.fields(Settings):
