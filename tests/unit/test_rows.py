@@ -54,6 +54,20 @@ def test_the_models_input_is_the_batchs_bit_by_bit(instances: list[dict[str, Any
 
 
 @given(st.lists(INSTANCE, min_size=1, max_size=9))
+def test_a_single_instances_input_is_the_batchs_bit_by_bit_and_so_is_what_was_never_seen(
+    instances: list[dict[str, Any]],
+) -> None:
+    found, columns = decoded(instances)
+    unseen = ROWS.codes(ROWS.values(found))[1]
+    for position, (instance, theirs) in enumerate(zip(found, ENCODER.matrix(columns), strict=True)):
+        values, row, strange = ROWS.one(instance)
+        for _ in range(2):  # the second time derive is remembered
+            ours = np.array(row + ROWS.derived_of_one(values), dtype=np.float32)
+            np.testing.assert_array_equal(ours, theirs)
+        assert strange == unseen.get(position, "")
+
+
+@given(st.lists(INSTANCE, min_size=1, max_size=9))
 def test_a_key_is_the_batchs_key_wherever_the_other_features_are_the_tables(instances: list[dict[str, Any]]) -> None:
     found, columns = decoded(instances)
     pinned = {leaf: 60.0 + 10 * place for place, leaf in enumerate(LEAVES)}
