@@ -66,11 +66,7 @@ class Ladder:
             instances: as the version's decoder makes them, at least one.
             deadline: by time.monotonic.
         """
-        at_once = self.at_once(instances, deadline)
-        if at_once is not None:
-            return at_once
-        found = await self._beside(instances, deadline)
-        return [self._or_below(i, p, "deadline") for i, p in zip(instances, found, strict=True)]
+        return self.at_once(instances, deadline) or await self.in_time(instances, deadline)
 
     def at_once(self, instances: Sequence[Any], deadline: float) -> list[Prediction] | None:
         """The same where nothing needs to be waited for, as most often; None where the model takes its time."""
@@ -122,8 +118,12 @@ class Ladder:
             self._tell()
             return [self._below(instance, "model", "error") for instance in instances]
 
+    async def in_time(self, instances: Sequence[Any], deadline: float) -> list[Prediction]:
+        """The same for a model that takes its time: by the lane's thread, if it can answer by the deadline."""
+        found = await self._beside(instances, deadline)
+        return [self._or_below(i, p, "deadline") for i, p in zip(instances, found, strict=True)]
+
     async def _beside(self, instances: Sequence[Any], deadline: float) -> list[Prediction | None]:
-        """The same by the lane's thread; None where the model has not answered by the deadline."""
         found: list[Prediction | None] = [None] * len(instances)
         if self._mode == "hybrid":
             found = [self._look_up(instance) for instance in instances]

@@ -7,6 +7,7 @@ array per column: in a server such small arrays cost more than the model. A test
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -161,7 +162,7 @@ class Rows:
             return []
         for places, known in self._memo.items():
             found = known.get(tuple([values[place] for place in places]))
-            if found is not None:
+            if found is not None and not any(map(_negative_zero, values)):
                 return found
         batch = Batch(self._kinds, [(value,) for value in values])
         made = self._derive(batch)
@@ -169,7 +170,7 @@ class Rows:
         places = tuple(sorted(batch.seen))
         if places in self._memo or len(self._memo) < MOST_PATHS:
             known = self._memo.setdefault(places, {})
-            if len(known) < MOST_TEXTS:
+            if len(known) < MOST_TEXTS and not any(map(_negative_zero, values)):
                 known[tuple([values[place] for place in places])] = found
         return found
 
@@ -206,6 +207,11 @@ class Rows:
     def key_values(self, instance: Any) -> tuple[Any, ...]:
         """The values of an instance's key, in the key's order."""
         return self._key(instance)
+
+
+def _negative_zero(value: Any) -> bool:
+    """Whether a value equals 0.0 and is another: 1 / it is -inf."""
+    return value == 0 and type(value) is float and math.copysign(1.0, value) < 0
 
 
 def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

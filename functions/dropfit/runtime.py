@@ -53,7 +53,7 @@ class OnnxModel:
     def one_row(self) -> Callable[[list[float]], list[float]]:
         """The model for one row at a time, over memory that is laid out once; for one thread.
 
-        What a run spends on making and naming its arrays is more than what such a model takes for a row.
+        A good part of a run for one row goes into making and naming its arrays (docs/adr/0015).
 
         Returns:
             A function: the row's inputs, NaN for missing -> its probabilities, or its one value. It raises

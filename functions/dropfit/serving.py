@@ -121,7 +121,7 @@ class Service:
             return self._about.nothing_yet(live.trouble)
         instances, deadline = self._understood(served, headers, body)
         # Most often nothing is waited for: then a coroutine would cost more than some answers.
-        predictions = served.ladder.at_once(instances, deadline) or await served.ladder.answer(instances, deadline)
+        predictions = served.ladder.at_once(instances, deadline) or await served.ladder.in_time(instances, deadline)
         return self._told(predictions, served.version.manifest.version)
 
     def _understood(self, served: Served, headers: Mapping[bytes, bytes], body: bytes) -> tuple[list[Any], float]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from .errors import ArtifactError, DropfitError, NotFound
+from .errors import ArtifactError, DropfitError, NotFound, Unavailable
 
 LOG = logging.getLogger(__name__)
 SILENCE = 10.0
@@ -93,6 +93,10 @@ class Live(Generic[P, T]):
     async def _look(self) -> None:
         try:
             loaded = await asyncio.to_thread(self._exchange)
+        except Unavailable as error:
+            # What Google's client says holds addresses, and is for the log alone.
+            LOG.warning("storage does not answer, the loaded version goes on: %s", error)
+            self.trouble = "storage does not answer; the function's log has its words"
         except DropfitError as error:
             if str(error) != self.trouble:
                 LOG.error("the newest version cannot be served, the loaded one goes on: %s", error)
@@ -137,6 +141,13 @@ class Live(Generic[P, T]):
         except Exception as error:
             self._pause = min(2 * self._pause, LONGEST_PAUSE) if generation == self._refused else FIRST_PAUSE
             self._refused, self._again = generation, time.monotonic() + self._pause
-            self._why = str(error) if isinstance(error, DropfitError) else f"{type(error).__name__} while loading it"
+            self._why = _said(error)
             self.refusals += 1
             raise
+
+
+def _said(error: Exception) -> str:
+    """Why a version was refused, without what Google's client says of addresses."""
+    if isinstance(error, Unavailable):
+        return "storage did not answer while the newest version was loaded; it is tried again"
+    return str(error) if isinstance(error, DropfitError) else f"{type(error).__name__} while loading it"

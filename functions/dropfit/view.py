@@ -34,6 +34,7 @@ LOG_SQL = """
       JSON_VALUE(prediction, '$.value') AS value,
       JSON_VALUE(prediction, '$.source') AS source,
       JSON_VALUE_ARRAY(prediction, '$.policy') AS policy,
+      JSON_VALUE_ARRAY(prediction, '$.steps') AS steps,
       JSON_VALUE(prediction, '$.error.status') AS error
     FROM `{entries}` AS entry,
       UNNEST(JSON_QUERY_ARRAY(entry.json_payload, '$.request.instances')) AS instance WITH OFFSET AS position,

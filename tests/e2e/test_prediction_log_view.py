@@ -47,6 +47,7 @@ def test_what_was_asked_and_answered_is_a_row_per_instance_in_the_view(
     assert [_decoded(row["instance"]) for row in rows] == INSTANCES
     assert [float(row["value"]) for row in rows] == [prediction["value"] for prediction in reply["predictions"]]
     assert [row["source"] for row in rows] == [prediction["source"] for prediction in reply["predictions"]]
+    assert [row["steps"] or [] for row in rows] == [p.get("steps", []) for p in reply["predictions"]]
     assert [row["policy"] for row in rows] == [prediction["policy"] for prediction in reply["predictions"]]
     for row in rows:
         assert row["model_version"] == reply["model_version"]

@@ -31,6 +31,8 @@ class Door:
         self.loop = asyncio.new_event_loop()
 
     def close(self) -> None:
+        if looks := asyncio.all_tasks(self.loop):
+            self.loop.run_until_complete(asyncio.gather(*looks, return_exceptions=True))
         self.loop.close()
         os.close(self.lines)
         os.close(self._written)

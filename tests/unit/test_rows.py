@@ -135,3 +135,47 @@ def test_derive_is_given_every_feature_as_a_batch_has_it() -> None:
     np.testing.assert_array_equal(seen["size"], [2.0, np.nan])
     np.testing.assert_array_equal(derived, [[3.0, np.nan]])
     assert rows.named(values, derived)[0] == {"kind": "a", "size": 2, "sum": 3.0}
+
+
+def test_what_derive_made_of_zero_is_not_given_for_the_zero_below_it() -> None:
+    contract = Contract(
+        name="zero",
+        title="?",
+        features=(Number(name="size"),),
+        derived=(Number(name="one_by"),),
+        target=Quantity(name="price"),
+        key=("size",),
+    )
+
+    def inverse(features: Columns) -> Columns:
+        with np.errstate(divide="ignore"):
+            return {"one_by": 1 / features["size"]}
+
+    rows = Rows(Encoder(contract, learn(contract, {"size": np.array([1.0])}), inverse))
+    made = [rows.derived_of_one([size]) for size in (0.0, -0.0, 0.0, -0.0, 2.0)]
+    assert made == [[np.inf], [-np.inf], [np.inf], [-np.inf], [0.5]]
+
+
+def test_a_derive_that_looks_at_different_features_is_remembered_by_those_it_looked_at() -> None:
+    contract = Contract(
+        name="fork",
+        title="?",
+        features=(Number(name="a"), Number(name="b"), Number(name="c")),
+        derived=(Number(name="made"),),
+        target=Quantity(name="price"),
+        key=("a", "b", "c"),
+    )
+    calls = []
+
+    def fork(features: Columns) -> Columns:
+        calls.append(1)
+        return {"made": features["b"] * 10 if features["a"][0] > 0 else features["c"] * 100}
+
+    some = {name: np.array([1.0]) for name in "abc"}
+    rows = Rows(Encoder(contract, learn(contract, some), fork))
+    for a in (0.0, 1.0):
+        for b in (1.0, 2.0):
+            for c in (3.0, 4.0):
+                for _ in range(3):
+                    assert rows.derived_of_one([a, b, c]) == [b * 10 if a > 0 else c * 100]
+    assert len(calls) == 4
