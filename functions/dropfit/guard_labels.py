@@ -34,6 +34,9 @@ class Labels:
         self._beyond = far_out(contract, ranges)
         self.needs_features = bool(self._rules or self._beyond)
 
+    def untouched(self, answer: Sequence[float]) -> None:
+        """There is always something to decide: which label."""
+
     def few(self, answers: Sequence[Sequence[float]], instances: Sequence[Row]) -> Guarded:
         """Predictions of a few rows, without numpy."""
         rows = instances if self.needs_features else [{}] * len(answers)

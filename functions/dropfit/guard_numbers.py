@@ -38,6 +38,11 @@ class Numbers:
         # What does not lie between these is out of bounds, or no number at all.
         self._inside = max(self._low, -LARGEST), min(self._high, LARGEST)
 
+    def untouched(self, answer: Sequence[float]) -> float | None:
+        """The value of an answer that is served as it is; None where there is more to decide than two comparisons."""
+        value = answer[self._column]
+        return value if self._plain and self._inside[0] <= value <= self._inside[1] else None
+
     def few(self, answers: Sequence[Sequence[float]], instances: Sequence[Row]) -> Guarded:
         """Predictions of a few rows: without numpy, whose every call costs as much as deciding about ten rows."""
         values = [answer[self._column] for answer in answers]

@@ -17,11 +17,13 @@ from .admission import INLINE, Lane
 from .answers import Failure, Prediction
 from .backoff import group_key
 from .online import Online, after, named_shares
-from .snapshot import Snapshot
+from .snapshot import Row, Snapshot
 from .version import Version
 
 LOG = logging.getLogger(__name__)
 Mode = Literal["static", "dynamic", "hybrid"]
+MOST_HOT = 8_192
+"""Rows of the snapshot that are kept decoded, the first ones asked for: some 300 bytes each."""
 FAILURES = {
     "miss": (404, "NOT_FOUND", "the table holds no prediction for this key"),
     "deadline": (504, "DEADLINE_EXCEEDED", "the model cannot answer within the request's deadline"),
@@ -53,6 +55,7 @@ class Ladder:
         self._lane = lane
         self._groups = contract.backoff if snapshot is not None else ()
         self._told = False
+        self._hot: dict[tuple[Any, ...], Row] = {}
 
     @property
     def online(self) -> Online:
@@ -86,12 +89,16 @@ class Ladder:
 
     def _look_up(self, instance: Any, steps: tuple[str, ...] = ()) -> Prediction | None:
         """What the table's head holds for an instance."""
-        if self._snapshot is None:
+        if self._snapshot is None or not self._online.rows.hits(instance):
             return None
-        key = self._online.rows.key(instance)
-        row = self._snapshot.get(key) if key is not None else None
+        key = self._online.rows.key_values(instance)
+        row = self._hot.get(key)
         if row is None:
-            return None
+            row = self._snapshot.get(self._online.rows.key(instance))
+            if row is None:
+                return None
+            if len(self._hot) < MOST_HOT:
+                self._hot[key] = row
         fired, shares = row.fired, row.probabilities
         if not fired and not shares:
             return Prediction(row.value, "table", fired, None, None, steps)

@@ -60,6 +60,9 @@ class Online:
             return None
         derived = self.rows.derived_of_one(values)
         answer = self._one_row(row + derived)
+        value = self.guard.untouched(answer)
+        if value is not None:
+            return Prediction(value, "model", ())
         if not math.isfinite(sum(answer)):
             return None
         named = self.rows.named_one(values, derived) if self.guard.needs_features else ()

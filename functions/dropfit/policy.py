@@ -30,6 +30,7 @@ class Guard:
         ranges: number -> smallest and largest training value (`Encoding.ranges`).
 
     Attributes:
+        untouched: a number's answer -> the value, where it is served as it is and nothing looks at features.
         needs_features: whether a decision depends on the instance; else `few` need not be given any.
     """
 
@@ -41,6 +42,7 @@ class Guard:
             Labels(contract, classes, ranges or {}) if label else Numbers(contract, ranges or {})
         )
         self.needs_features = self._judge.needs_features
+        self.untouched = self._judge.untouched
 
     def apply(self, columns: Row, raw: Array) -> Guarded:
         """A batch.

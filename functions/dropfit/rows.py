@@ -39,6 +39,24 @@ class Texts(dict[Any, str]):
         return text
 
 
+class Pins(dict[tuple[Any, ...], Any]):
+    """Values of the determining features -> the value pinned to them, remembered likewise.
+
+    Args:
+        pinned: what the version pinned.
+        text: value -> its text in a key.
+    """
+
+    def __init__(self, pinned: Pinned, text: Callable[[Any], str]) -> None:
+        self._values, self._text = pinned.values, text
+
+    def __missing__(self, by: tuple[Any, ...]) -> float | None:
+        value = self._values.get(SEPARATOR.join(map(self._text, by)))
+        if len(self) < MOST_TEXTS:
+            self[by] = value
+        return value
+
+
 class Batch(Mapping[str, Array]):
     """Some instances as a row batch whose arrays are made when they are asked for: `derive` wants few of them.
 
@@ -82,12 +100,14 @@ class Rows:
         self._key = _getter(encoder.contract.key)
         self._codes = {places[name]: codes for name, codes in encoder.codes.items() if name in places}
         self._categories = tuple(self._codes)
+        self._text = Texts().__getitem__
+        pins = {name: Pins(pinned, self._text) for name, pinned in encoder.encoding.pinned.items()}
         self._pinned = [
-            (places[name], [places[by] for by in pinned.by], pinned)
+            (places[name], [places[by] for by in pinned.by], pins[name])
             for name, pinned in encoder.encoding.pinned.items()
         ]
         self._loose = [
-            (operator.attrgetter(name), _getter(pinned.by), pinned)
+            (operator.attrgetter(name), _getter(pinned.by), pins[name])
             for name, pinned in encoder.encoding.pinned.items()
             if name not in encoder.contract.key
         ]
@@ -105,15 +125,10 @@ class Rows:
         values: Values = list(zip(*map(self._get, instances), strict=True))
         for place, by, pinned in self._pinned:
             if None in values[place]:
-                values[place] = self._filled(values[place], [values[b] for b in by], pinned)
+                keys = zip(*(values[b] for b in by), strict=True)
+                column = zip(values[place], keys, strict=True)
+                values[place] = [pinned[key] if value is None else value for value, key in column]
         return values
-
-    def _filled(self, column: Sequence[Any], by: list[Sequence[Any]], pinned: Pinned) -> list[Any]:
-        known, text = pinned.values, self._text
-        return [
-            known.get(SEPARATOR.join(map(text, key))) if value is None else value
-            for value, key in zip(column, zip(*by, strict=True), strict=True)
-        ]
 
     def one(self, instance: Any) -> tuple[list[Any], list[Any], str]:
         """A single instance, as `values` and `codes` have it and without a column: most requests hold just one.
@@ -125,7 +140,7 @@ class Rows:
         values = [*self._get(instance)]
         for place, by, pinned in self._pinned:
             if values[place] is None:
-                values[place] = pinned.values.get(SEPARATOR.join([self._text(values[b]) for b in by]))
+                values[place] = pinned[tuple([values[b] for b in by])]
         coded, unseen = values.copy(), ""
         for place in self._categories:
             coded[place] = self._codes[place].get(values[place])
@@ -161,8 +176,9 @@ class Rows:
         if self._derive is None:
             return []
         for places, known in self._memo.items():
-            found = known.get(tuple([values[place] for place in places]))
-            if found is not None and not any(map(_negative_zero, values)):
+            looked_at = tuple([values[place] for place in places])
+            found = known.get(looked_at)
+            if found is not None and not (0 in looked_at and any(map(_negative_zero, looked_at))):
                 return found
         batch = Batch(self._kinds, [(value,) for value in values])
         made = self._derive(batch)
@@ -196,12 +212,16 @@ class Rows:
         """The same of a single instance."""
         return [dict(zip(self._names, [*values, *derived], strict=False))]  # derive may have failed
 
-    def key(self, instance: Any) -> str | None:
-        """The text of an instance's key; None when a feature beside the key is not what the table's row has there."""
+    def hits(self, instance: Any) -> bool:
+        """Whether the features beside the key are what the table's row of that key has there, or left out."""
         for given, by, pinned in self._loose:
             value = given(instance)
-            if value is not None and pinned.values.get(SEPARATOR.join(map(self._text, by(instance)))) != value:
-                return None
+            if value is not None and pinned[by(instance)] != value:
+                return False
+        return True
+
+    def key(self, instance: Any) -> str:
+        """The text of an instance's key."""
         return SEPARATOR.join(map(self._text, self._key(instance)))
 
     def key_values(self, instance: Any) -> tuple[Any, ...]:

@@ -453,3 +453,12 @@ def test_bounds_alone_are_kept_online_as_in_the_table(values: list[float]) -> No
     assert online.values == batch.values.tolist()
     assert online.fired == batch.fired
     assert all(0 <= value <= 1 for value in online.values)
+    for answer, value, fired in zip(raw.tolist(), online.values, online.fired, strict=True):
+        assert made.untouched(answer) == (None if fired else value)
+
+
+def test_nothing_passes_untouched_where_more_than_bounds_is_to_be_looked_at() -> None:
+    assert guard(RISK, digits=2).untouched([0.4, 0.6]) is None
+    assert guard(RISK, confidence=0.5).untouched([0.4, 0.6]) is None
+    assert guard(RISK).untouched([0.0, math.nan]) is None
+    assert guard(PRICE).untouched([math.inf]) is None

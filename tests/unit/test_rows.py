@@ -68,13 +68,16 @@ def test_a_single_instances_input_is_the_batchs_bit_by_bit_and_so_is_what_was_ne
 
 
 @given(st.lists(INSTANCE, min_size=1, max_size=9))
-def test_a_key_is_the_batchs_key_wherever_the_other_features_are_the_tables(instances: list[dict[str, Any]]) -> None:
+def test_a_key_is_the_batchs_and_hits_where_the_other_features_are_the_tables(
+    instances: list[dict[str, Any]],
+) -> None:
     found, columns = decoded(instances)
     pinned = {leaf: 60.0 + 10 * place for place, leaf in enumerate(LEAVES)}
     for instance, asked, key in zip(found, instances, joined(columns, PROBLEM.key), strict=True):
         given_warmth = asked.get("warmth")
         fits = given_warmth is None or given_warmth == pinned.get(asked["leaf"])
-        assert ROWS.key(instance) == (key if fits else None)
+        assert ROWS.key(instance) == key
+        assert ROWS.hits(instance) == fits
 
 
 @given(st.lists(INSTANCE, min_size=1, max_size=9))
@@ -89,8 +92,9 @@ def test_a_feature_left_out_where_nothing_is_pinned_is_a_gap() -> None:
     found, columns = decoded([{"leaf": "never seen", "minutes": 1}])
     assert np.isnan(matrix(found)[0, 3])
     assert ROWS.key(found[0]) == joined(columns, PROBLEM.key)[0]
+    assert ROWS.hits(found[0])
     (with_value,), _ = decoded([{"leaf": "never seen", "minutes": 1, "warmth": 5}])
-    assert ROWS.key(with_value) is None
+    assert not ROWS.hits(with_value)
 
 
 @pytest.mark.parametrize("number", [np.float64(2.0), 2, np.array(2.0)])
