@@ -10,6 +10,7 @@ What an instance holds is the contract's: `GET /openapi.json` describes it, `GET
 from __future__ import annotations
 
 import gc
+import logging
 from functools import cache
 
 import functions_framework.aio
@@ -18,10 +19,13 @@ from starlette.requests import Request
 from dropfit import settings, storage
 from dropfit.bodies import give_back_large_blocks
 from dropfit.contract import load_problem
+from dropfit.errors import DropfitError
 from dropfit.predictionlog import PredictionLog
 from dropfit.registry import Registry
-from dropfit.replies import Reply
+from dropfit.replies import Reply, problem_json
 from dropfit.serving import Service
+
+LOG = logging.getLogger(__name__)
 
 
 @cache
@@ -38,4 +42,9 @@ def service() -> Service:
 @functions_framework.aio.http
 async def predict(request: Request) -> Reply:
     """`POST /predict`; `GET /openapi.json`, `/model`, `/health`, `/ready`, `/metrics`."""
-    return await service().handle(request.scope, request.receive)
+    try:
+        wired = service()
+    except DropfitError as error:  # a setting, or problem.py: a person has to mend it
+        LOG.error("the function cannot start: %s", error)
+        return problem_json(503, "the function is not set up rightly; its log says what to mend")
+    return await wired.handle(request.scope, request.receive)

@@ -36,6 +36,11 @@ def give_back_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
+SMALL = 64 * 1024
+"""A body up to here is never refused for what others hold."""
+CROWDED = "too many large requests are arriving: try again in a moment"
+
+
 class Disconnected(Exception):
     """The client went away before its body was complete."""
 
@@ -51,7 +56,8 @@ class Bodies:
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
         self._seconds = seconds
-        self._held = 0
+        self._held: dict[asyncio.Task[Any], int] = {}
+        self._evicted: set[asyncio.Task[Any]] = set()
         self._due: dict[asyncio.Task[Any], float] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -79,7 +85,7 @@ class Bodies:
             message = await receive()
             body: bytes = message.get("body", b"")
             if message.get("more_body", False) or message["type"] != "http.request":
-                return await self._rest(message, body, receive)
+                return await self._rest(task, message, body, receive)
             if len(body) > self._most:
                 raise self._too_large()
             return body
@@ -88,30 +94,42 @@ class Bodies:
                 raise
             self._late.remove(task)
             task.uncancel()
+            if task in self._evicted:
+                self._evicted.remove(task)
+                raise BadRequest(CROWDED, status=503) from None
             raise BadRequest(f"the body did not arrive within {self._seconds:g} s", status=408) from None
         finally:
             del self._due[task]
 
-    async def _rest(self, message: MutableMapping[str, Any], first: bytes, receive: Receive) -> bytes:
+    async def _rest(
+        self, task: asyncio.Task[Any], message: MutableMapping[str, Any], first: bytes, receive: Receive
+    ) -> bytes:
         """A body that comes in pieces."""
         body = bytearray(first)
-        counted = 0
         try:
             while True:
                 if message["type"] != "http.request":
                     raise Disconnected
                 if len(body) > self._most:
                     raise self._too_large()
-                self._held += len(body) - counted
-                counted = len(body)
-                if self._held > TOGETHER * self._most:
-                    raise BadRequest("too many large requests are arriving: try again in a moment", status=503)
+                if len(body) > SMALL:
+                    self._held[task] = len(body)
+                    self._make_room()
                 if not message.get("more_body", False):
                     return bytes(body)
                 message = await receive()
                 body += message.get("body", b"")
         finally:
-            self._held -= counted
+            self._held.pop(task, None)
+
+    def _make_room(self) -> None:
+        """End the reading of the largest body when all that are half read hold too much: small ones never pay."""
+        if sum(self._held.values()) > TOGETHER * self._most:
+            largest = max(self._held, key=lambda task: self._held[task])
+            del self._held[largest]
+            self._evicted.add(largest)
+            self._late.add(largest)
+            largest.cancel()
 
     def _too_large(self) -> BadRequest:
         return BadRequest(f"the body may hold {self._most:,} bytes", status=413)

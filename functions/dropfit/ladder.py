@@ -25,7 +25,11 @@ Mode = Literal["static", "dynamic", "hybrid"]
 MOST_HOT = 8_192
 """Rows of the snapshot that are kept decoded, the first ones asked for: some 300 bytes each."""
 FAILURES = {
-    "miss": (404, "NOT_FOUND", "the table holds no prediction for this key"),
+    "miss": (
+        404,
+        "NOT_FOUND",
+        "the table's head, which is all that is asked here, has no such row",
+    ),
     "deadline": (504, "DEADLINE_EXCEEDED", "the model cannot answer within the request's deadline"),
     "error": (500, "INTERNAL", "the model fails on this instance, which the function's log explains"),
     "no number": (500, "INTERNAL", "the model's answer for this instance is no number"),

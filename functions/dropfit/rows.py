@@ -119,6 +119,7 @@ class Rows:
         self._derive = encoder.derive
         self._derived = [f.name for f in encoder.contract.derived]
         self._names = [*places, *self._derived]
+        self.inputs = tuple(self._names)
 
     def values(self, instances: Sequence[Any]) -> Values:
         """The features' values, with what others determine filled in where it was left out."""

@@ -112,26 +112,22 @@ class Service:
             return problem_json(405, f"{path} takes {verbs}", headers={"Allow": verbs})
         if path == "/health":
             return Reply(200, b'{"status":"ok"}')
-        live = self._live
-        served = live.fresh or await live.get()
+        live, begun = self._live, time.monotonic()
+        budget = self._budget if allowed == "GET" else self._asked(headers)
+        if live.loaded is None:
+            served = await live.get()
+            begun = time.monotonic()  # the first version is waited for; the budget is for answering by it
+        else:
+            served = live.fresh or await live.get(budget)
         if allowed == "GET":
             self._telemetry.swaps, self._telemetry.swap_failures = live.swaps, live.refusals
             return await self._about.answer(path, served, live.trouble, live.unreadable_for, self._log.dropped)
         if served is None:
             return self._about.nothing_yet(live.trouble)
-        instances, deadline = self._understood(served, headers, body)
+        instances, deadline = _understood(served, headers, body), begun + budget
         # Most often nothing is waited for: then a coroutine would cost more than some answers.
         predictions = served.ladder.at_once(instances, deadline) or await served.ladder.in_time(instances, deadline)
         return self._told(predictions, served.version.manifest.version)
-
-    def _understood(self, served: Served, headers: Mapping[bytes, bytes], body: bytes) -> tuple[list[Any], float]:
-        """A request's instances, and by when (time.monotonic) they are to be answered."""
-        begun = time.monotonic()
-        content_type = headers.get(b"content-type", b"")
-        if content_type and content_type != b"application/json":
-            _check_json(content_type)
-        asked = headers.get(b"x-deadline-ms")
-        return served.decoder.decode(body), begun + (self._budget if asked is None else self._asked(asked))
 
     def _told(self, predictions: list[Prediction], version: str) -> Reply:
         self._telemetry.predictions(predictions)
@@ -140,8 +136,11 @@ class Service:
         body = self._encode(Body(predictions, version))
         return Reply(200, body, instances=len(predictions), version=version)
 
-    def _asked(self, header: bytes) -> float:
-        """The seconds that a request asks for."""
+    def _asked(self, headers: Mapping[bytes, bytes]) -> float:
+        """The seconds that a request may take."""
+        header = headers.get(b"x-deadline-ms")
+        if header is None:
+            return self._budget
         try:
             milliseconds = float(header)
         except ValueError:
@@ -151,6 +150,16 @@ class Service:
             why = f"a number of milliseconds from 1 to {most:g}"
             raise BadRequest(f"X-Deadline-Ms must be {why}", {"X-Deadline-Ms": f"expected {why}"})
         return milliseconds / 1000
+
+
+def _understood(served: Served, headers: Mapping[bytes, bytes], body: bytes) -> list[Any]:
+    """A request's instances."""
+    content_type = headers.get(b"content-type", b"")
+    if content_type and content_type != b"application/json":
+        _check_json(content_type)
+    if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
+        raise BadRequest("send the body as it is, without Content-Encoding", status=415)
+    return served.decoder.decode(body)
 
 
 def _check_json(content_type: bytes) -> None:

@@ -71,8 +71,12 @@ class Live(Generic[P, T]):
         """What is loaded, if the last look at the pointer is recent enough; else `get` looks."""
         return self.loaded if time.monotonic() - self._looked < self._seconds else None
 
-    async def get(self) -> T | None:
-        """What to answer this request with; None while nothing has ever been promoted or loadable."""
+    async def get(self, patience: float = PATIENCE) -> T | None:
+        """What to answer this request with; None while nothing has ever been promoted or loadable.
+
+        Args:
+            patience: seconds that it may wait at most for a newer version, while one is loaded.
+        """
         silence = time.monotonic() - self._looked
         first = self._looking is None and silence >= self._seconds
         if first:
@@ -82,7 +86,7 @@ class Live(Generic[P, T]):
             if not done:
                 self.trouble = self.trouble or "the first version is not loaded yet: storage is slow, or down"
         elif self._looking is not None and first and silence >= SILENCE:
-            await asyncio.wait({self._looking}, timeout=PATIENCE)
+            await asyncio.wait({self._looking}, timeout=min(patience, PATIENCE))
         return self.loaded
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from . import metrics
+from . import metrics, rowwise
 from .contract import Columns, Label, Problem, Quantity, describe
 from .encoding import Encoder, Encoding, learn, length, take
 from .errors import TrainingError
@@ -63,7 +63,8 @@ def train(problem: Problem, columns: Columns, held: Holdout | None = None) -> Tr
         held: the rows that judge; the newest of all when not given.
 
     Raises:
-        TrainingError: when there are too few rows, one class only, or the estimator refuses the data.
+        TrainingError: when there are too few rows, one class only, derive does not look at each row by
+            itself, or the estimator refuses the data.
     """
     held = held or plan(problem, columns)
     judged, rest = take(columns, held.mask), take(columns, ~held.mask)
@@ -71,6 +72,7 @@ def train(problem: Problem, columns: Columns, held: Holdout | None = None) -> Tr
     classes = classes_of(problem, columns)
     classes_of(problem, rest)  # the rows that are not held out must teach something too
     trial, trial_encoding = _fit(problem, rest, classes)
+    rowwise.check(problem, Encoder(problem, trial_encoding, problem.derive), columns)
     matrix = _matrix(problem, trial_encoding, judged)
     answers = truth(problem, judged, classes)
     estimator, encoding = _fit(problem, columns, classes)

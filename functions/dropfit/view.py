@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 TRIES = 5
 LOG_VIEW = "prediction_log"
 # Entries are as Cloud Logging's linked datasets hold them: cloud.google.com/logging/docs/analyze/examples. An array
-# is joined with another by their positions, since the emulator counts [OFFSET()] otherwise than BigQuery.
+# is joined with another by their places, since the emulator counts [OFFSET()] otherwise than BigQuery.
 LOG_SQL = """
     SELECT
       entry.timestamp AS timestamp,
@@ -29,7 +29,8 @@ LOG_SQL = """
       SAFE_CAST(JSON_VALUE(entry.json_payload, '$.status') AS INT64) AS status,
       SAFE_CAST(JSON_VALUE(entry.json_payload, '$.latency_ms') AS FLOAT64) AS latency_ms,
       SAFE_CAST(JSON_VALUE(entry.json_payload, '$.log_share') AS FLOAT64) AS log_share,
-      position AS position,
+      place AS row_in_request,
+      SAFE_CAST(JSON_VALUE(entry.json_payload, '$.instance_count') AS INT64) AS instance_count,
       instance AS instance,
       JSON_VALUE(prediction, '$.value') AS value,
       JSON_VALUE(prediction, '$.source') AS source,
@@ -37,9 +38,9 @@ LOG_SQL = """
       JSON_VALUE_ARRAY(prediction, '$.steps') AS steps,
       JSON_VALUE(prediction, '$.error.status') AS error
     FROM `{entries}` AS entry,
-      UNNEST(JSON_QUERY_ARRAY(entry.json_payload, '$.request.instances')) AS instance WITH OFFSET AS position,
+      UNNEST(JSON_QUERY_ARRAY(entry.json_payload, '$.request.instances')) AS instance WITH OFFSET AS asked_as,
       UNNEST(JSON_QUERY_ARRAY(entry.json_payload, '$.response.predictions')) AS prediction WITH OFFSET AS place
-    WHERE JSON_VALUE(entry.json_payload, '$.kind') = 'prediction' AND place = position"""
+    WHERE JSON_VALUE(entry.json_payload, '$.kind') = 'prediction' AND place = asked_as"""
 
 
 def repair(registry: Registry, warehouse: Warehouse) -> str:

@@ -25,7 +25,7 @@ def rows_of(trace: str, dataset: str, seconds: float = 30.0) -> list[dict[str, A
 
     client, deadline = bigquery.Client(), time.monotonic() + seconds
     config = bigquery.QueryJobConfig(query_parameters=[bigquery.ScalarQueryParameter("trace", "STRING", trace)])
-    sql = f"SELECT * FROM `{dataset}.prediction_log` WHERE trace = @trace ORDER BY position"
+    sql = f"SELECT * FROM `{dataset}.prediction_log` WHERE trace = @trace ORDER BY row_in_request"
     while not (rows := [dict(row.items()) for row in client.query(sql, job_config=config).result()]):
         assert time.monotonic() < deadline, "no row in time"
         time.sleep(0.2)
@@ -43,7 +43,7 @@ def test_what_was_asked_and_answered_is_a_row_per_instance_in_the_view(
         timeout=30,
     ).json()
     rows = rows_of(f"projects/{config.project}/traces/{trace}", config.dataset)
-    assert [row["position"] for row in rows] == [0, 1]
+    assert [row["row_in_request"] for row in rows] == [0, 1]
     assert [_decoded(row["instance"]) for row in rows] == INSTANCES
     assert [float(row["value"]) for row in rows] == [prediction["value"] for prediction in reply["predictions"]]
     assert [row["source"] for row in rows] == [prediction["source"] for prediction in reply["predictions"]]

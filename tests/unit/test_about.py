@@ -171,3 +171,10 @@ def test_a_snapshot_that_is_not_what_the_pointer_says_is_never_opened(
     status, document, _ = opened(bucket, mode="hybrid").ask({"instances": [GOOD]})
     assert status == 503
     assert name in document["detail"]
+
+
+def test_a_packed_body_is_refused_as_such(door: Door) -> None:
+    status, document, _ = door.ask({"instances": [GOOD]}, **{"content-encoding": "gzip"})
+    assert status == 415
+    assert "Content-Encoding" in document["detail"]
+    assert door.ask({"instances": [GOOD]}, **{"content-encoding": "identity"})[0] == 200

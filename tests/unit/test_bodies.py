@@ -107,22 +107,34 @@ def test_two_hundred_half_open_bodies_do_not_delay_a_whole_one() -> None:
     assert asyncio.run(story()) == b"whole"
 
 
-def test_bodies_that_are_half_read_may_not_fill_the_memory_together() -> None:
-    async def story() -> list[Any]:
-        reader = Bodies(100, 0.2)
-        half = [reader.read({}, arriving(part(b"x" * 90, True))) for _ in range(2 * bodies.TOGETHER)]
-        return await asyncio.gather(*half, return_exceptions=True)
+def test_large_bodies_that_never_end_do_not_cost_a_small_one_in_pieces_its_answer() -> None:
+    most = 4 * bodies.SMALL
 
-    told = [error.status for error in asyncio.run(story())]
-    assert told.count(503) >= bodies.TOGETHER - 1
-    assert set(told) == {503, 408}
+    async def story() -> tuple[bytes, list[Any]]:
+        reader = Bodies(most, 5)
+        held = [
+            asyncio.create_task(reader.read({}, arriving(part(b"x" * (most - 1), True))))
+            for _ in range(2 * bodies.TOGETHER)
+        ]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        small = await asyncio.wait_for(reader.read({}, arriving(part(b"sm", True), part(b"all"))), 2)
+        gone = [task for task in held if task.done()]
+        for task in held:
+            task.cancel()
+        return small, [task.exception().status for task in gone]
+
+    small, told = asyncio.run(story())
+    assert small == b"small"
+    assert told == [503] * bodies.TOGETHER
 
 
 def test_when_they_are_gone_there_is_room_again() -> None:
     async def story() -> bytes:
-        reader = Bodies(100, 0.05)
-        half = [reader.read({}, arriving(part(b"x" * 90, True))) for _ in range(2 * bodies.TOGETHER)]
+        reader = Bodies(4 * bodies.SMALL, 0.05)
+        large = bytes(4 * bodies.SMALL - 1)
+        half = [reader.read({}, arriving(part(large, True))) for _ in range(2 * bodies.TOGETHER)]
         await asyncio.gather(*half, return_exceptions=True)
-        return await reader.read({}, arriving(part(b"x" * 50, True), part(b"x" * 50)))
+        return await reader.read({}, arriving(part(large, True), part(b"x")))
 
-    assert asyncio.run(story()) == b"x" * 100
+    assert asyncio.run(story()) == bytes(4 * bodies.SMALL - 1) + b"x"

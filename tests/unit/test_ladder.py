@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dropfit import served, version
 from dropfit.admission import Cost, Lane
 from dropfit.answers import Prediction
-from dropfit.contract import Label, Policy, Probability, Quantity
+from dropfit.contract import Columns, Label, Policy, Probability, Quantity
 from dropfit.ladder import Ladder
 from dropfit.served import Served
 
@@ -325,3 +325,17 @@ def test_a_ladder_without_its_model_measured_yet_answers_at_once(shelf: Shelf) -
     decoded = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
     (answer,) = asyncio.run(fresh.answer(decoded, time.monotonic() + 1))
     assert answer.source == "model"
+
+
+def fussy(features: Columns) -> Columns:
+    """Takes the minutes that rows have, and no other."""
+    known = {float(minutes): minutes / 10 for minutes in range(10)}
+    return {"strength": np.array([m if m != m else known[m] for m in features["minutes"].tolist()])}
+
+
+def test_a_derive_that_takes_only_what_it_was_trained_on_is_served_and_stepped_down_from() -> None:
+    shelf = shelve(Probability(name="drunk"), derive=fussy, backoff=GROUPS)
+    found = open_(shelf, "dynamic")
+    known, strange = ask(found, GOOD), ask(found, NEW_CUP)
+    assert (known[0].source, known[0].steps) == ("model", ())
+    assert (strange[0].source, strange[0].steps[0]) == ("backoff", "model: error")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropfit import metrics, training
-from dropfit.contract import Gate, Label, Probability, Quantity
+from dropfit.contract import Columns, Gate, Label, Probability, Quantity
 from dropfit.encoding import length, take
 from dropfit.errors import TrainingError
 from dropfit.holdout import plan, without_duplicates
@@ -197,3 +197,17 @@ def test_a_holdout_of_one_class_has_no_auc_and_is_judged_all_the_same() -> None:
 )
 def test_the_deciding_metric_is_the_gates_or_the_targets_usual_one(gate: Gate, target: Any, metric: str) -> None:
     assert metrics.deciding(gate, target) == metric
+
+
+def beside_others(features: Columns) -> Columns:
+    return {"strength": features["minutes"] - np.nanmean(features["minutes"])}
+
+
+def in_turn(features: Columns) -> Columns:
+    return {"strength": np.arange(len(features["minutes"]), dtype=np.float64)}
+
+
+@pytest.mark.parametrize("derive", [beside_others, in_turn])
+def test_a_derive_that_looks_at_other_rows_is_refused_by_name(derive: Any) -> None:
+    with pytest.raises(TrainingError, match="another strength when other rows"):
+        train(tea(derive=derive), pots())
