@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import onnx
 from door import Deployment, Door, Reply, asked, deploy, opened
-from fakes import Shelf, shelve
+from fakes import GROUPS, Shelf, shelve
 from heavy import ROW_SECONDS, slow
 from onnx import TensorProto, helper, numpy_helper
 from worlds import Figure, quiet_cloud
@@ -189,7 +189,7 @@ def contend(door: Door, row: float, seconds: float) -> tuple[dict[str, float], l
 
 def heavy(deployment: Deployment) -> float:
     """Publish tea with a model of 20 ms a row; the seconds that a row really takes."""
-    shelf = shelve(Probability(name="drunk"))
+    shelf = shelve(Probability(name="drunk"), backoff=GROUPS)
     payload, row = calibrated(shelf.registry().read_artifact(shelf.manifest.model), ROW_SECONDS)
     publish(deployment, shelf, payload)
     return row
@@ -197,7 +197,7 @@ def heavy(deployment: Deployment) -> float:
 
 def stubborn(deployment: Deployment) -> float:
     """Publish tea with a derive function that holds the interpreter; the seconds that a row takes."""
-    publish(deployment, shelve(Probability(name="drunk"), derive=slow))
+    publish(deployment, shelve(Probability(name="drunk"), backoff=GROUPS, derive=slow))
     return ROW_SECONDS
 
 
