@@ -126,6 +126,9 @@ class Ladder:
             online.cost.observe(rows, time.monotonic() - begun)
             return [self._or_below(i, p, "no number") for i, p in zip(instances, told, strict=True)]
         except Exception:  # whatever a runtime or derive raises: the ladder has other rungs
+            if rows > 1:  # what one instance has brought about, the others need not pay for
+                alone = [(self._modelled([instance], deadline), instance) for instance in instances]
+                return [told[0] if told else self._below(instance, "model", "error") for told, instance in alone]
             self._tell()
             return [self._below(instance, "model", "error") for instance in instances]
 

@@ -339,3 +339,4 @@ def test_a_derive_that_takes_only_what_it_was_trained_on_is_served_and_stepped_d
     known, strange = ask(found, GOOD), ask(found, NEW_CUP)
     assert (known[0].source, known[0].steps) == ("model", ())
     assert (strange[0].source, strange[0].steps[0]) == ("backoff", "model: error")
+    assert [p.source for p in ask(found, GOOD, NEW_CUP, GOOD)] == ["model", "backoff", "model"]
