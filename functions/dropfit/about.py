@@ -9,9 +9,11 @@ import msgspec
 
 from . import card, openapi
 from .contract import Contract
+from .pointer import Pointer
 from .replies import Reply, problem_json
 from .served import Served, sample
 from .settings import Settings
+from .swap import Live
 from .telemetry import State, Telemetry
 
 
@@ -30,24 +32,23 @@ class About:
         self._telemetry = telemetry
         self._documents: dict[str, bytes] = {}
 
-    async def answer(
-        self, path: str, served: Served | None, trouble: str, unreadable_for: float, dropped: int
-    ) -> Reply:
+    async def answer(self, path: str, served: Served | None, live: Live[Pointer, Served], dropped: int) -> Reply:
         """One of the paths that are read.
 
         Args:
             path: /ready, /metrics, /openapi.json or /model.
             served: what is loaded, if anything.
-            trouble: why nothing newer is.
-            unreadable_for: seconds for which the pointer could not be read.
+            live: how the looking for versions goes.
             dropped: lines that the prediction log dropped.
         """
-        why = self._why_not_ready(served, trouble, unreadable_for)
+        trouble = live.trouble
+        why = self._why_not_ready(served, trouble, live.unreadable_for)
         if path == "/ready":
             return self._ready(served, trouble, why)
         if path == "/metrics":
             # Beside the event loop: the first one imports prometheus_client.
-            state = self._state(served, not why, dropped)
+            state = self._state(served, not why)
+            state = msgspec.structs.replace(state, log_dropped=dropped, swaps=live.swaps, swap_failures=live.refusals)
             return Reply(200, *await asyncio.to_thread(self._telemetry.exposition, state))
         if path == "/openapi.json":
             return Reply(200, self._document(served))
@@ -86,9 +87,9 @@ class About:
         document = card.model_card(manifest, served.pointer, encoding.vocabularies, encoding.ranges, how)
         return Reply(200, msgspec.json.encode(document))
 
-    def _state(self, served: Served | None, ready: bool, dropped: int) -> State:
+    def _state(self, served: Served | None, ready: bool) -> State:
         if served is None:
-            return State(mode=self._settings.mode, ready=ready, log_dropped=dropped)
+            return State(mode=self._settings.mode, ready=ready)
         manifest, cost = served.version.manifest, served.ladder.online.cost
         return State(
             mode=self._settings.mode,
@@ -98,7 +99,6 @@ class About:
             runtime=manifest.runtime,
             fixed_seconds=cost.scale * cost.fixed,
             row_seconds=cost.scale * cost.per_row,
-            log_dropped=dropped,
         )
 
     def _document(self, served: Served | None) -> bytes:

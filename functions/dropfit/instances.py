@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Request body -> row batch, generated from the contract.
+"""Request body -> instances, generated from the contract.
 
 One pass decodes and validates; only when that fails does a slow second pass find out everything that is wrong.
 """
@@ -12,9 +12,8 @@ import re
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
 
-from .contract import Category, Columns, Contract, Feature, Number
+from .contract import Category, Contract, Feature, Number
 from .errors import BadRequest
 
 MAX_ERRORS = 100
@@ -113,19 +112,11 @@ class InstanceDecoder:
             self._countable(instances)
         return instances
 
-    def columns(self, instances: list[Any]) -> Columns:
-        """Decoded instances as a row batch."""
-        return {f.name: self._column(f, [getattr(i, f.name) for i in instances]) for f in self._features}
-
     def _countable(self, instances: list[Any]) -> None:
         if not instances:
             raise BadRequest("instances is empty: there is nothing to predict", {"instances": "empty"})
         if len(instances) > self._most:
             raise BadRequest(f"{len(instances)} instances; at most {self._most} in one request", status=413)
-
-    @staticmethod
-    def _column(feature: Feature, values: list[Any]) -> np.ndarray[Any, Any]:
-        return np.array(values, dtype=object if isinstance(feature, Category) else np.float64)
 
     def _everything_wrong(self, body: bytes, first: str) -> BadRequest:
         """All that is wrong, by a second and slower look.

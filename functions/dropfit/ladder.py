@@ -66,17 +66,13 @@ class Ladder:
         """The model."""
         return self._online
 
-    async def answer(self, instances: Sequence[Any], deadline: float) -> list[Prediction]:
-        """One prediction per instance, in their order.
+    def at_once(self, instances: Sequence[Any], deadline: float) -> list[Prediction] | None:
+        """One prediction per instance, in their order; None where the model takes its time: then ask `in_time`.
 
         Args:
             instances: as the version's decoder makes them, at least one.
             deadline: by time.monotonic.
         """
-        return self.at_once(instances, deadline) or await self.in_time(instances, deadline)
-
-    def at_once(self, instances: Sequence[Any], deadline: float) -> list[Prediction] | None:
-        """The same where nothing needs to be waited for, as most often; None where the model takes its time."""
         if self._mode == "dynamic":
             return self._modelled(instances, deadline)
         found = [self._look_up(instance) for instance in instances]

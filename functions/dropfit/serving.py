@@ -120,8 +120,7 @@ class Service:
         else:
             served = live.fresh or await live.get(budget)
         if allowed == "GET":
-            self._telemetry.swaps, self._telemetry.swap_failures = live.swaps, live.refusals
-            return await self._about.answer(path, served, live.trouble, live.unreadable_for, self._log.dropped)
+            return await self._about.answer(path, served, live, self._log.dropped)
         if served is None:
             return self._about.nothing_yet(live.trouble)
         instances, deadline = _understood(served, headers, body), begun + budget

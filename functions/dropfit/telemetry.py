@@ -41,6 +41,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         fixed_seconds: estimated cost of a call of the model, however many its rows.
         row_seconds: estimated cost of each row on top.
         log_dropped: lines that the prediction log dropped since the start.
+        swaps: versions that took the place of another.
+        swap_failures: times that a version could not be loaded, each new attempt at the same one included.
     """
 
     mode: str
@@ -51,19 +53,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     fixed_seconds: float = 0.0
     row_seconds: float = 0.0
     log_dropped: int = 0
+    swaps: int = 0
+    swap_failures: int = 0
 
 
 class Telemetry:
-    """Counters of one instance since its start; only the event loop's thread counts.
-
-    Attributes:
-        swaps: versions that took the place of another.
-        swap_failures: times that a version could not be loaded, each new attempt at the same one included.
-    """
+    """Counters of one instance since its start; only the event loop's thread counts."""
 
     def __init__(self) -> None:
-        self.swaps = 0
-        self.swap_failures = 0
         self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._times: dict[str, list[int]] = {path: [0] * (len(BUCKETS) + 1) for path in (*METHODS, OTHER)}
         self._seconds: dict[str, float] = dict.fromkeys(self._times, 0.0)
@@ -126,8 +123,8 @@ class Telemetry:
         yield _counter("steps", "Times that a source was passed over for the next one.", self._steps, "step")
         yield _counter("errors", "Instances without an answer, by Google's canonical code.", self._errors, "code")
         yield _counter("log_dropped", "Lines that the prediction log dropped.", {(): state.log_dropped})
-        yield _counter("swaps", "Versions that took the place of another.", {(): self.swaps})
-        yield _counter("swap_failures", "Times that a version could not be loaded.", {(): self.swap_failures})
+        yield _counter("swaps", "Versions that took the place of another.", {(): state.swaps})
+        yield _counter("swap_failures", "Times that a version could not be loaded.", {(): state.swap_failures})
 
     def _latency(self) -> Metric:
         from prometheus_client.core import HistogramMetricFamily

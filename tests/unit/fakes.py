@@ -22,6 +22,7 @@ from dropfit import backoff, records, snapshot
 from dropfit.contract import (
     Category,
     Columns,
+    Contract,
     Feature,
     Gate,
     Label,
@@ -222,6 +223,12 @@ def tea(**changes: Any) -> Problem:
         "policy": Policy(minimum=0.0, maximum=1.0) if isinstance(target, Probability) else Policy(),
     }
     return Problem(**(usual | changes))
+
+
+def batch_of(contract: Contract, instances: Sequence[Any]) -> dict[str, Any]:
+    """Decoded instances as a row batch."""
+    kinds = {f.name: object if isinstance(f, Category) else np.float64 for f in contract.features}
+    return {name: np.array([getattr(i, name) for i in instances], dtype=kind) for name, kind in kinds.items()}
 
 
 def pots(rows: int = 300, target: Target | None = None, seed: int = 0) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from fakes import CUP, LEAF, MINUTES, WARMTH
+from fakes import CUP, LEAF, MINUTES, WARMTH, batch_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ def refused(body: bytes, decoder: InstanceDecoder = DECODER) -> BadRequest:
 
 
 def batch(body: bytes) -> Any:
-    return DECODER.columns(DECODER.decode(body))
+    return batch_of(CONTRACT, DECODER.decode(body))
 
 
 def asking(*instances: Any, **more: Any) -> bytes:

@@ -33,9 +33,14 @@ def open_(shelf: Shelf, mode: str = "hybrid", miss: str = "fallback", lane: Lane
     return served.load(registry, shelf.problem, given_settings, lane or Lane(), registry.pointer())
 
 
+async def answered(ladder: Ladder, instances: list[Any], deadline: float) -> list[Prediction]:
+    """As the service asks."""
+    return ladder.at_once(instances, deadline) or await ladder.in_time(instances, deadline)
+
+
 def ask(found: Served, *instances: dict[str, Any], budget: float = 10.0) -> list[Prediction]:
     decoded = found.decoder.decode(msgspec.json.encode({"instances": instances}))
-    return asyncio.run(found.ladder.answer(decoded, time.monotonic() + budget))
+    return asyncio.run(answered(found.ladder, decoded, time.monotonic() + budget))
 
 
 def rows_of(shelf: Shelf) -> list[dict[str, Any]]:
@@ -174,11 +179,11 @@ def test_slow_requests_do_not_delay_quick_ones(shelf: Shelf) -> None:
     quick = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
 
     async def story() -> tuple[list[float], str]:
-        running = asyncio.create_task(found.ladder.answer(slow, time.monotonic() + 10))
+        running = asyncio.create_task(answered(found.ladder, slow, time.monotonic() + 10))
         took = []
         while not running.done():
             begun = time.monotonic()
-            (answer,) = await found.ladder.answer(quick, begun + 1)
+            (answer,) = await answered(found.ladder, quick, begun + 1)
             took.append(time.monotonic() - begun)
             assert answer.source == "table"
             await asyncio.sleep(0.001)
@@ -323,7 +328,7 @@ def test_a_ladder_without_its_model_measured_yet_answers_at_once(shelf: Shelf) -
     found = open_(shelf, "dynamic")
     fresh = Ladder(found.version, found.snapshot, "dynamic", "fallback", Lane())
     decoded = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
-    (answer,) = asyncio.run(fresh.answer(decoded, time.monotonic() + 1))
+    (answer,) = asyncio.run(answered(fresh, decoded, time.monotonic() + 1))
     assert answer.source == "model"
 
 

@@ -122,7 +122,8 @@ def test_the_made_example_keeps_any_bounds(limits: tuple[Any, Any], integer: boo
     features: tuple[Feature, ...] = (number, Category(name="word", max_length=longest))
     problem = tea(features=features, key=("number", "word"), derived=(), derive=None, prepare=lambda file: file)
     example = openapi.made_example(problem.contract)
-    InstanceDecoder(problem.contract, MOST).decode(json.dumps({"instances": [example]}).encode())
+    (decoded,) = InstanceDecoder(problem.contract, MOST).decode(json.dumps({"instances": [example]}).encode())
+    assert (decoded.number, decoded.word) == (example["number"], example["word"])
 
 
 # Whole floats are left out: JSON Schema takes 1.0 for an integer, and the decoder refuses it (tested below).

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from fakes import CUP, LEAVES, derive, pots, tea
+from fakes import CUP, LEAVES, batch_of, derive, pots, tea
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +36,7 @@ INSTANCE = st.fixed_dictionaries(
 
 def decoded(instances: list[dict[str, Any]]) -> tuple[list[Any], Columns]:
     found = DECODER.decode(msgspec.json.encode({"instances": instances}))
-    return found, DECODER.columns(found)
+    return found, batch_of(PROBLEM.contract, found)
 
 
 def matrix(instances: list[Any]) -> Any:
