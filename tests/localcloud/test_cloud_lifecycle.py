@@ -57,7 +57,9 @@ def ended(processes: list[psutil.Process]) -> bool:
 
 
 def nothing_left(home: Path, before: list[psutil.Process], ports: dict[str, int]) -> bool:
-    return ended(before) and all(is_free(port) for port in ports.values()) and not (home / "env").exists()
+    """Whether all of it has gone, or soon goes: what was killed is reaped a moment later."""
+    eventually(lambda: ended(before) and all(is_free(port) for port in ports.values()))
+    return not (home / "env").exists()
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ class Watch:
 
     A plan is a mapping: `call` n (0: the first) ends the run at the n-th call to storage or BigQuery, of the whole
     run or, with `step`, since that step began; `when` is before or after it took effect; `how` is exit (os._exit),
-    kill (SIGKILL) or raise (the client's own error once its retries are exhausted).
+    kill (SIGKILL) or raise (the client's own error once its retries are exhausted). Or `enters`: SIGKILL as the run
+    enters that step.
     """
 
     def __init__(self, pipe: int, plan: dict[str, Any], hosts: tuple[str, ...]) -> None:
@@ -72,6 +73,9 @@ class Watch:
         self.tell(f"begin {place}")
         if place == self._plan.get("step"):
             self._place, self._calls = place, 0
+        if place == self._plan.get("enters"):
+            self.tell("died")
+            os.kill(os.getpid(), signal.SIGKILL)
         try:
             yield
         finally:
