@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_jobs, cli_models, cli_quarantine, cli_versions, deployment
+from . import cli_batch, cli_jobs, cli_models, cli_quarantine, cli_versions, deployment
 from . import settings as config
 from .errors import BadRequest, DropfitError, NotFound
 from .terminal import AsJson, Wait, err, follower, out, print_json, tell_until_done
@@ -29,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_batch.app, name="batch", rich_help_panel="Data and predictions")
 app.add_typer(cli_quarantine.app, name="quarantine", rich_help_panel="Data and models")
 
 

@@ -119,7 +119,18 @@ class Scorer:
             ArtifactError: when the model answers something that is no number.
         """
         filled = self.encoder.everything(columns)
-        raw = self.model(self.encoder.encode(filled))
+        return self.guarded(filled, self.model(self.encoder.encode(filled)))
+
+    def guarded(self, filled: Columns, raw: np.ndarray[Any, Any]) -> Scored:
+        """What the policy leaves of the model's answers.
+
+        Args:
+            filled: every feature, completed, and the derived ones, shape (rows,) each.
+            raw: what the model answers, shape (rows, classes) or (rows, 1).
+
+        Raises:
+            ArtifactError: when it is no number.
+        """
         lost = np.flatnonzero(~np.isfinite(raw).all(axis=1))
         if len(lost):
             raise ArtifactError(f"the model answers no number for {len(lost)} rows, the first of them row {lost[0]}")
