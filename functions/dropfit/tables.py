@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import io
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from .contract import Category, Columns, Contract, Feature, Label
 from .encoding import Encoder, take
@@ -118,21 +120,43 @@ def rows_table(
         classes: labels in the order of the probabilities.
         version: the version's id.
         at: when predicted, UTC.
+
+    Returns:
+        What was given and the columns of the prediction; one text for all rows is dictionary-coded (see `as_parquet`).
     """
     rows = features.num_rows
     kind = pa.string() if isinstance(contract.target, Label) else pa.float64()
     table = features.append_column("prediction", pa.array(scored.values, kind))
     if scored.probabilities is not None:
-        shares = [
-            # All of them are 0 where the policy denies every label.
-            [{"label": n, "probability": p} for n, p in zip(classes, row, strict=True)] if any(row) else []
-            for row in scored.probabilities.tolist()
-        ]
-        item = pa.struct([("label", pa.string()), ("probability", pa.float64())])
-        table = table.append_column("probabilities", pa.array(shares, pa.list_(item)))
-    table = table.append_column("policy", pa.array([",".join(f) for f in scored.fired], pa.string()))
-    table = table.append_column("model_version", pa.array([version] * rows, pa.string()))
-    return table.append_column("predicted_at", pa.array([at] * rows, pa.timestamp("us", tz="UTC")))
+        table = table.append_column("probabilities", _shares(scored.probabilities, classes))
+    fired = pa.array([",".join(f) for f in scored.fired], pa.string()) if any(scored.fired) else _constant("", rows)
+    table = table.append_column("policy", fired)
+    table = table.append_column("model_version", _constant(version, rows))
+    return table.append_column("predicted_at", pa.repeat(pa.scalar(at, pa.timestamp("us", tz="UTC")), rows))
+
+
+def as_parquet(table: Any) -> bytes:
+    """A shard's bytes. Arrow's own schema is left out: what is dictionary-coded reads as the plain text it stands for."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", store_schema=False)
+    return sink.getvalue()
+
+
+def _constant(text: str, rows: int) -> Any:
+    """One text for all rows, written out once: Parquet keeps it so."""
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), rows), pa.array([text], pa.string()))
+
+
+def _shares(probabilities: np.ndarray[Any, Any], classes: tuple[str, ...]) -> Any:
+    """Each row's labels with their probabilities; none where the policy denies every label, and all are 0."""
+    some = probabilities.any(axis=1)
+    offsets = np.concatenate([[0], np.cumsum(np.where(some, len(classes), 0))]).astype(np.int32)
+    labels = pa.DictionaryArray.from_arrays(
+        pa.array(np.tile(np.arange(len(classes), dtype=np.int32), int(some.sum()))), pa.array(classes, pa.string())
+    )
+    shares = pa.array(probabilities[some].ravel(), pa.float64())
+    items = pa.StructArray.from_arrays([labels.dictionary_decode(), shares], ["label", "probability"])
+    return pa.ListArray.from_arrays(pa.array(offsets), items)
 
 
 class TableFacts(NamedTuple):

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import io
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from fakes import pots, tea
 from hypothesis import given
@@ -115,7 +117,8 @@ def test_the_rows_have_the_columns_and_kinds_that_the_warehouse_is_told(target: 
     values = np.array(["good"] * count, dtype=object) if target else np.linspace(0, 1, count)
     shares = np.tile([0.25, 0.75], (count, 1)) if target else None
     scored = Scored(values, shares, [("minimum", "maximum")] + [()] * (count - 1))
-    table = tables.rows_table(contract, tables.features_table(contract, found), scored, ("awful", "good"), "v1", AT)
+    made = tables.rows_table(contract, tables.features_table(contract, found), scored, ("awful", "good"), "v1", AT)
+    table = pq.read_table(io.BytesIO(tables.as_parquet(made)))
     told = tables.columns(contract)
     assert table.column_names == [c.name for c in told]
     for column in told:
