@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from . import cells
 from .batches import ROWS, Batch, Broken
 from .batches import Caps as Caps
-from .contract import Category, Columns, Number, Probability, Problem, Quantity, describe
+from .contract import Category, Columns, Feature, Number, Probability, Problem, Quantity, describe
 from .encoding import length, take
 from .errors import BadFile, legible
 from .judging import JUDGEMENTS as JUDGEMENTS
@@ -141,6 +141,39 @@ def part(problem: Problem, batch: Batch) -> tuple[Columns, cells.Marks]:
     _target(problem, prepared, again)
     marks.adopt(kept, again)
     return take({name: prepared[name] for name in problem.kept}, np.flatnonzero(again.good)), marks
+
+
+def through_prepare(problem: Problem, features: Sequence[Feature], table: Any, marks: cells.Marks) -> Any:
+    """Features that `prepare` makes of a file's raw columns, as an upload's rows would get them.
+
+    Args:
+        problem: whose columns they are. One that may be missing in a row may be missing altogether.
+        features: that are wanted.
+        table: Arrow table with the raw columns.
+        marks: get what is wrong with a row's cells; features are not looked at yet.
+
+    Returns:
+        Arrow table of the features, null in a marked row.
+
+    Raises:
+        BadFile: when a column holds something else throughout, or prepare raises.
+    """
+    rows = table.num_rows
+    typed = {}
+    for column in problem.columns:
+        given = column.name in table.column_names
+        array = table.column(column.name).combine_chunks() if given else pa.nulls(rows, pa.string())
+        typed[column.name] = cells.typed(column, array, problem.nulls, marks)
+    kept = np.flatnonzero(marks.good)
+    prepared: dict[str, Array] = take(typed, kept)
+    if len(kept):
+        prepared.update(_prepare(problem, prepared))
+    back = np.full(rows, -1)
+    back[kept] = np.arange(len(kept))
+    places = pa.array(back, mask=back < 0)
+    kinds = {f.name: pa.string() if isinstance(f, Category) else pa.float64() for f in features}
+    made = {n: pa.array(prepared[n] if len(kept) else [], kind, from_pandas=True) for n, kind in kinds.items()}
+    return pa.table({name: array.take(places) for name, array in made.items()})
 
 
 def _prepare(problem: Problem, columns: Columns) -> Columns:

@@ -19,6 +19,7 @@ FOOTER = 16 * 1024**2
 """Largest footer, in bytes: some 150,000 column chunks. Parsed it takes several times that."""
 CONTAINER = 200_000
 """Most elements of a list in a footer: Thrift makes room for as many as one claims."""
+LIMITS = {"thrift_string_size_limit": FOOTER, "thrift_container_size_limit": CONTAINER}
 PAGE = 64 * 1024**2
 """Largest page, unpacked, in bytes; writers make 1 MB."""
 WINDOW = 96 * 1024**2
@@ -41,9 +42,8 @@ def read(stream: BinaryIO, needed: Sequence[str], caps: Caps, meter: Meter, size
     Raises:
         BadFile, pa.ArrowException, OSError: when the file as a whole cannot be used.
     """
-    _check_footer(stream, size)
-    limits = {"thrift_string_size_limit": FOOTER, "thrift_container_size_limit": CONTAINER}
-    footer = pq.ParquetFile(stream, **limits)
+    check_footer(stream, size)
+    footer = pq.ParquetFile(stream, **LIMITS)
     names = footer.schema_arrow.names
     check_header(names, needed, caps)
     texts = [n for n in needed if _is_text(n, footer.schema_arrow.field(n).type)]
@@ -52,11 +52,11 @@ def read(stream: BinaryIO, needed: Sequence[str], caps: Caps, meter: Meter, size
     # Texts stay codes of a dictionary until it is known what they decode to. Large row groups come a page at a time.
     packed = max((sum(chunk.total_compressed_size for chunk in group) for group in chunks), default=0)
     file = pq.ParquetFile(
-        stream, metadata=footer.metadata, read_dictionary=texts, buffer_size=0 if packed < PAGE else 1024**2, **limits
+        stream, metadata=footer.metadata, read_dictionary=texts, buffer_size=0 if packed < PAGE else 1024**2, **LIMITS
     )
     following = 1
     for group, columns in enumerate(chunks):
-        rows = _batch_rows(stream, columns)
+        rows = batch_rows(stream, columns)
         for record in file.iter_batches(rows, row_groups=[group], columns=list(needed), use_threads=False):
             for piece in _decoded(record, caps, meter):
                 numbers = np.arange(following, following + piece.num_rows)
@@ -64,7 +64,12 @@ def read(stream: BinaryIO, needed: Sequence[str], caps: Caps, meter: Meter, size
                 yield Batch({n: piece.column(n) for n in needed}, numbers, [], ignored)
 
 
-def _check_footer(stream: BinaryIO, size: int) -> None:
+def check_footer(stream: BinaryIO, size: int) -> None:
+    """Refuse a Parquet file by its last bytes, before they are parsed.
+
+    Raises:
+        BadFile: when its end is missing, or its footer too large.
+    """
     stream.seek(max(0, size - 8))
     tail = stream.read(8)
     stream.seek(0)
@@ -102,14 +107,14 @@ def _chunks(file: Any, needed: Sequence[str], caps: Caps) -> list[list[Any]]:
     return chunks
 
 
-def _batch_rows(stream: BinaryIO, columns: Sequence[Any]) -> int:
+def batch_rows(stream: BinaryIO, columns: Sequence[Any], most: int = ROWS) -> int:
     """How many rows to read at a time, so that the pages they stand in fit into memory together.
 
     Raises:
         BadFile: when one page is too large, or is none.
     """
     found = [_pages(stream, chunk) for chunk in columns]
-    rows = ROWS
+    rows = most
     while rows > FEWEST and sum(_window(each, rows) for each in found) > WINDOW:
         rows //= 2
     return rows

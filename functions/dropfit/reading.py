@@ -7,8 +7,9 @@ import gzip
 import io
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,7 +35,9 @@ STRANGERS = {
     b"SQLite format 3": "an SQLite database; save the table as CSV",
 }
 """First bytes of what people upload by mistake -> what it is."""
-PACKED = {GZIP: "packed twice; pack it once", b"PAR1": "Parquet inside gzip; upload it unpacked"}
+IN_GZIP = {GZIP: "packed twice; pack it once", b"PAR1": "Parquet inside gzip; upload it unpacked"}
+PACKED = {**STRANGERS, **IN_GZIP}
+"""The same inside gzip."""
 UTF_32 = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -97,10 +100,17 @@ def read(stream: BinaryIO, needed: Sequence[str], caps: Caps, spill: Spill) -> I
     Raises:
         BadFile: when the file as a whole cannot be used.
     """
-    try:
+    with faults(caps):
         for batch in _sniffed(stream, needed, caps, spill):
             _check_fields(batch, caps)
             yield batch
+
+
+@contextmanager
+def faults(caps: Caps) -> Iterator[None]:
+    """What gzip and pyarrow say of a damaged file, as BadFile."""
+    try:
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadFile(f"its gzip stream is broken ({error}); upload it again", "broken-gzip") from error
     except pa.ArrowException as error:
@@ -139,7 +149,7 @@ def _sniffed(stream: BinaryIO, needed: Sequence[str], caps: Caps, spill: Spill) 
     if magic[:2] == GZIP:
         # What gzip has read of the file so far is at least what came out of it.
         packed: Any = gzip.GzipFile(fileobj=stream)
-        return _text(Plain(packed, Meter(caps, stream.tell)), needed, caps, spill, {**STRANGERS, **PACKED})
+        return _text(Plain(packed, Meter(caps, stream.tell)), needed, caps, spill, PACKED)
     return _text(Plain(stream, Meter(caps, stream.tell)), needed, caps, spill, STRANGERS)
 
 
@@ -148,6 +158,21 @@ def _text(
 ) -> Iterator[Batch]:
     lines: Any = io.BufferedReader(plain, caps.block)
     head = lines.peek(caps.block)
+    if kind_of(head, strangers) == "jsonl":
+        return jsonlines.read(lines, plain, needed, caps)
+    return delimited.read(lines, plain, head, needed, caps, spill)
+
+
+def kind_of(head: bytes, strangers: Mapping[bytes, str] = STRANGERS) -> Literal["csv", "jsonl"]:
+    """What a text is, from its first bytes.
+
+    Args:
+        head: of the text, unpacked.
+        strangers: beginnings of what it must not be.
+
+    Raises:
+        BadFile: when it is neither.
+    """
     if not head:
         raise BadFile("it is empty", "empty")
     for first, what in strangers.items():
@@ -157,9 +182,7 @@ def _text(
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if first == b"[":
         raise BadFile("it is a JSON array; write JSON lines, one object a line", "json-array")
-    if first == b"{":
-        return jsonlines.read(lines, plain, needed, caps)
-    return delimited.read(lines, plain, head, needed, caps, spill)
+    return "jsonl" if first == b"{" else "csv"
 
 
 def _check_encoding(head: bytes) -> None:

@@ -217,10 +217,23 @@ def connect(settings: Settings) -> Buckets:
     Raises:
         Unavailable: when there are no credentials.
     """
-    with _ours(settings.landing_bucket, ""):
-        client = storage.Client(project=settings.project)
+    client = _client(settings, settings.landing_bucket)
     names = (settings.landing_bucket, settings.data_bucket, settings.models_bucket)
     return Buckets(*(Bucket(client, name) for name in names))
+
+
+def bucket(settings: Settings, name: str) -> Bucket:
+    """Any bucket, a person's own too; no call is made yet.
+
+    Raises:
+        Unavailable: when there are no credentials.
+    """
+    return Bucket(_client(settings, name), name)
+
+
+def _client(settings: Settings, name: str) -> Any:
+    with _ours(name, ""):
+        return storage.Client(project=settings.project)
 
 
 def _bytes(blob: Any) -> bytes:
