@@ -104,7 +104,7 @@ class CsvRows:
         marks = np.flatnonzero(data == QUOTE)
         opening = marks[int(self.quoted) :: 2]
         starts = self._openers[data[opening - 1]] | (data[opening - 1] == QUOTE)
-        if opening[:1] == [0]:
+        if len(opening) and opening[0] == 0:
             starts[0] = self._closed or self._openers[ord(self._before)]
         if starts.all():
             return marks

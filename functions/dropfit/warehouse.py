@@ -36,6 +36,7 @@ QUERY_TIMEOUT = 300.0
 LOAD_TIMEOUT = 3600.0
 """Seconds that a load may take."""
 DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}\Z")
+QUERY = re.compile(r"\s*(SELECT|WITH)\s", re.IGNORECASE)
 TABLE = re.compile(r"[a-z][a-z0-9.:-]{0,127}\.[A-Za-z0-9_]{1,1024}\.[A-Za-z0-9_]{1,1024}\Z")
 
 
@@ -177,12 +178,45 @@ class Warehouse:
             rows: list[Any] = AGAIN(self._query_once)(sql, config)
             return rows
 
+    def rows(self, source: str) -> Iterator[Any]:
+        """The rows of a table, a view or a query, in one consistent state and never all of them in memory.
+
+        Args:
+            source: `PROJECT.DATASET.TABLE` or SQL. A result larger than 10 GB is refused: name a destination there.
+
+        Yields:
+            Arrow record batches, at least one.
+
+        Raises:
+            NotFound: when there is no such table.
+            SettingsError: when the text is neither.
+        """
+        if not QUERY.match(source):
+            if not TABLE.match(source):
+                raise SettingsError(f"{source[:200]!r} is neither PROJECT.DATASET.TABLE nor a query")
+            source = f"SELECT * FROM `{source}`"  # noqa: S608 (a checked name)
+        with _ours(source):
+            found = AGAIN(self._started)(source)
+            given = False
+            for batch in found.to_arrow_iterable():
+                given = True
+                yield batch
+            if not given:
+                import pyarrow as pa
+
+                nothing = found.to_arrow(create_bqstorage_client=False)
+                yield pa.RecordBatch.from_pylist([], schema=nothing.schema)
+
     # The request that starts a job is not retried by itself: when it took effect and its answer was lost, the same
     # job id is refused as a duplicate. AGAIN starts another job, which does the same once more.
 
     def _load_once(self, uris: list[str], table: str, config: Any) -> None:
         job = self._client.load_table_from_uri(uris, table, job_config=config, retry=ONCE, timeout=TIMEOUT)
         job.result(timeout=LOAD_TIMEOUT, retry=RETRY)
+
+    def _started(self, sql: str) -> Any:
+        job = self._client.query(sql, retry=ONCE, job_retry=None, timeout=TIMEOUT)
+        return job.result(timeout=LOAD_TIMEOUT, retry=RETRY, job_retry=None)
 
     def _query_once(self, sql: str, config: Any) -> list[Any]:
         job = self._client.query(sql, job_config=config, retry=ONCE, job_retry=None, timeout=TIMEOUT)
