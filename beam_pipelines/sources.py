@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a batch prediction may read: files, folders and patterns, here or in a bucket; a BigQuery table or a query.
 
-A file is read in ranges, whether it lies here or in a bucket. What BigQuery holds is laid down once as Parquet objects
-beside the batch, so that a retried worker and a run that goes on after a kill read the same rows.
+A file is read in ranges, whether it lies here or in a bucket. What BigQuery holds is laid down once as Parquet
+objects beside the batch, so that a retried worker and a run that goes on after a kill read the same rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import io
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -100,7 +100,7 @@ def _files(text: str) -> Iterator[Source]:
     elif path.is_file() or not WILD.search(text):
         paths = [path]
     else:
-        paths = map(Path, glob.glob(text, recursive=True))  # noqa: PTH207 (a pattern may be absolute)
+        paths = map(Path, glob.glob(text, recursive=True))
     for each in sorted(paths):
         inside = each.relative_to(path).parts if path.is_dir() else ()
         if each.is_file() and not any(part.startswith(".") for part in inside):
@@ -212,10 +212,8 @@ def staged(settings: Settings, inputs: Sequence[str], place: str) -> list[Source
                 names.append(f"{place}/{len(names):05}-{secrets.token_hex(4)}.parquet")
                 bucket.put(names[-1], _parquet(table))
                 rows += table.num_rows
-        try:
+        with suppress(Conflict):  # where a second run of the same batch was first, its objects count
             bucket.create(note, documents.encode(Staged(tuple(inputs), tuple(names), rows)))
-        except Conflict:  # a second run of the same batch was first: its objects count
-            pass
     found = documents.decode(bucket.read(note), Staged)
     if found.inputs != tuple(inputs):
         raise Conflict(f"{bucket.uri(note)} holds the rows of {', '.join(found.inputs)}; name another output")

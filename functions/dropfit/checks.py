@@ -45,8 +45,8 @@ class Checked(NamedTuple):
     """
 
     table: Any
-    rejected: Any = None
-    reasons: dict[str, int] = {}
+    rejected: Any
+    reasons: dict[str, int]
     rows: Any = None
 
 
@@ -65,8 +65,8 @@ def check(problem: Problem, contract: Contract, raw: Raw) -> Checked:
     table = raw.table
     lacking = [f.name for f in contract.features if f.name not in table.column_names and not optional(f)]
     if lacking:
-        if not preparable(problem, table.column_names):
-            raise _lacking(problem, lacking, table.column_names)
+        if problem.prepare is None or _unprepared(problem, contract, table.column_names):
+            raise _lacking(problem, contract, lacking, table.column_names)
         table = through_prepare(problem, contract.features, table, marks)
     made = {f.name: _feature(f, table, problem.nulls, marks) for f in ordered(contract)}
     others = renamed([n for n in raw.table.column_names if n not in made], made)
@@ -81,17 +81,16 @@ def check(problem: Problem, contract: Contract, raw: Raw) -> Checked:
     return Checked(whole.filter(pa.array(good)), _rejected(raw, marks), reasons, raw.rows[good])
 
 
-def preparable(problem: Problem, names: Sequence[str]) -> bool:
-    """Whether a file with these columns can go through `prepare`: only those that may be missing are."""
-    return problem.prepare is not None and all(c.name in names or c.missing for c in problem.columns)
+def _unprepared(problem: Problem, contract: Contract, names: Sequence[str]) -> list[str]:
+    """The raw columns that a file lacks for `prepare`; those that may be missing in a row may be no column at all."""
+    loose = {f.name for f in contract.features if optional(f)}
+    return [c.name for c in problem.columns if not (c.name in names or c.missing or c.name in loose)]
 
 
-def _lacking(problem: Problem, lacking: Sequence[str], names: Sequence[str]) -> BadFile:
+def _lacking(problem: Problem, contract: Contract, lacking: Sequence[str], names: Sequence[str]) -> BadFile:
     shown = ", ".join(legible(n, 40) for n in list(names)[:30]) or "nothing"
-    raw = ""
-    if problem.prepare is not None:
-        gone = [c.name for c in problem.columns if c.name not in names and not c.missing]
-        raw = f" (nor can they be made by prepare, for which {', '.join(gone)} is missing)"
+    gone = ", ".join(_unprepared(problem, contract, names))
+    raw = f" (prepare cannot make them without {gone})" if problem.prepare is not None else ""
     return BadFile(f"columns are missing: {', '.join(lacking)}{raw}; found: {shown}", "missing-columns")
 
 
@@ -117,8 +116,10 @@ def _feature(feature: Feature, table: Any, nulls: Sequence[str], marks: Marks) -
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())
-    judge = _category if isinstance(feature, Category) else _number
-    made = judge(feature, column, nulls, marks)  # type: ignore[operator]
+    if isinstance(feature, Category):
+        made = _category(feature, column, nulls, marks)
+    else:
+        made = _number(feature, column, nulls, marks)
     if made.null_count and not optional(feature):
         marks.mark(np.asarray(made.is_null().to_numpy(zero_copy_only=False)), feature.name, "missing")
     return made
@@ -230,4 +231,3 @@ def _rejected(raw: Raw, marks: Marks) -> Any:
 
 def _json(cells: dict[str, Any]) -> str:
     return msgspec.json.encode(cells, enc_hook=str).decode()
-

@@ -164,7 +164,9 @@ def _has_nan(column: Any) -> bool:
     return bool(pc.any(pc.is_nan(column)).as_py())
 
 
-def read(stream: BinaryIO, length: int | None, parser: Parser, delimiter: str, first: int, caps: Caps) -> Iterator[Raw]:
+def read(
+    stream: BinaryIO, length: int | None, parser: Parser, delimiter: str, first: int, caps: Caps
+) -> Iterator[Raw]:
     """All rows of a range, piece by piece.
 
     Args:

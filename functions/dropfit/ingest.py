@@ -18,6 +18,7 @@ from .batches import Caps as Caps
 from .contract import Category, Columns, Feature, Number, Probability, Problem, Quantity, describe
 from .encoding import length, take
 from .errors import BadFile, legible
+from .instances import optional
 from .judging import JUDGEMENTS as JUDGEMENTS
 from .judging import Tally
 from .reading import read
@@ -147,7 +148,8 @@ def through_prepare(problem: Problem, features: Sequence[Feature], table: Any, m
     """Features that `prepare` makes of a file's raw columns, as an upload's rows would get them.
 
     Args:
-        problem: whose columns they are. One that may be missing in a row may be missing altogether.
+        problem: whose columns they are. One that may be missing in a row, or that is a feature which a request may
+            leave out, may be missing altogether.
         features: that are wanted.
         table: Arrow table with the raw columns.
         marks: get what is wrong with a row's cells; features are not looked at yet.
@@ -160,7 +162,10 @@ def through_prepare(problem: Problem, features: Sequence[Feature], table: Any, m
     """
     rows = table.num_rows
     typed = {}
+    loose = {f.name for f in features if optional(f)}
     for column in problem.columns:
+        if column.name in loose:
+            column = msgspec.structs.replace(column, missing=True)
         given = column.name in table.column_names
         array = table.column(column.name).combine_chunks() if given else pa.nulls(rows, pa.string())
         typed[column.name] = cells.typed(column, array, problem.nulls, marks)

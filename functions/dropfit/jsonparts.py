@@ -133,7 +133,7 @@ class Parser:
         return kept, places, broken
 
     def _columns(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        columns: dict[str, Any] = {name: None for name in self._names}
+        columns: dict[str, Any] = dict.fromkeys(self._names)
         for name, feature in self._features.items():
             if name in columns or any(name in row for row in rows):
                 cells = [row.get(name) for row in rows]

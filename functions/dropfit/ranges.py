@@ -227,7 +227,9 @@ def _blocks(stream: BinaryIO, size: int, length: int | None) -> Iterator[bytes]:
         elif left is None:
             return
         else:
-            raise BadFile(f"it ends {left:,} bytes before it should: it was cut off, or changed meanwhile", "truncated")
+            raise BadFile(
+                f"it ends {left:,} bytes before it should: it was cut off, or changed meanwhile", "truncated"
+            )
 
 
 def full(stream: BinaryIO, size: int) -> bytes:

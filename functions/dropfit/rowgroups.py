@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 from .batches import Caps, field_too_large
 from .contract import Category, Feature
 from .errors import BadFile
-from .parquets import DECODED, LIMITS, batch_rows, check_footer
+from .parquets import DECODED, LIMITS, PAGE, WINDOW, batch_rows, check_footer
 from .parts import ROWS, Raw
 from .ranges import Range
+
+LEAST, MOST = 1024**2, 8 * 1024**2
+"""Bytes of a column that are read ahead where a row group is large; a bucket's stream asks for 8 MB at a time."""
 
 
 def plan(stream: BinaryIO, size: int, caps: Caps) -> tuple[list[Range], list[int]]:
@@ -42,7 +45,7 @@ def plan(stream: BinaryIO, size: int, caps: Caps) -> tuple[list[Range], list[int
     sizes: list[int] = []
     for place in range(footer.num_row_groups):
         group = footer.row_group(place)
-        weight = sum(group.column(column).total_compressed_size for column in range(group.num_columns))
+        weight = _packed(group)
         if runs and runs[-1].rows + group.num_rows <= ROWS:
             runs[-1] = Range(runs[-1].start, place + 1, runs[-1].rows + group.num_rows)
             sizes[-1] += weight
@@ -52,9 +55,13 @@ def plan(stream: BinaryIO, size: int, caps: Caps) -> tuple[list[Range], list[int
     return runs or [Range(0, 0, 0)], sizes or [0]
 
 
-def _opened(stream: BinaryIO, size: int, **more: Any) -> Any:
+def _opened(stream: BinaryIO, size: int) -> Any:
     check_footer(stream, size)
-    return pq.ParquetFile(stream, **LIMITS, **more)
+    return pq.ParquetFile(stream, **LIMITS)
+
+
+def _packed(group: Any) -> int:
+    return sum(group.column(column).total_compressed_size for column in range(group.num_columns))
 
 
 def read(
@@ -73,10 +80,15 @@ def read(
     Raises:
         BadFile, pa.ArrowException, OSError: when the file as a whole cannot be used.
     """
-    schema = _opened(stream, size).schema_arrow
+    footer = _opened(stream, size)
+    schema = footer.schema_arrow
     texts = [field.name for field in schema if _is_text(field.type)]
-    # Texts are codes of a dictionary until it is known what they decode to.
-    file = _opened(stream, size, read_dictionary=texts, pre_buffer=False)
+    # Texts are codes of a dictionary until it is known what they decode to. Large row groups come a page at a time.
+    packed = max((_packed(footer.metadata.row_group(place)) for place in groups), default=0)
+    buffer = min(MOST, max(LEAST, WINDOW // max(1, len(schema)))) if packed > PAGE else 0
+    file = pq.ParquetFile(
+        stream, metadata=footer.metadata, read_dictionary=texts, buffer_size=buffer, pre_buffer=False, **LIMITS
+    )
     categories = {f.name for f in features if isinstance(f, Category)}
     yield Raw(_typed(pa.Table.from_batches([], file.schema_arrow), schema, categories), np.array([], np.int64), [])
     for place in groups:

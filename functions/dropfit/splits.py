@@ -146,9 +146,7 @@ def read(
             yield raw._replace(uri=split.uri)
 
 
-def _pieces(
-    stream: BinaryIO, split: Split, contract: Contract, nulls: Sequence[str], caps: Caps
-) -> Iterator[Raw]:
+def _pieces(stream: BinaryIO, split: Split, contract: Contract, nulls: Sequence[str], caps: Caps) -> Iterator[Raw]:
     if split.kind == "parquet":
         size = stream.seek(0, io.SEEK_END)
         groups = range(split.start, split.end)

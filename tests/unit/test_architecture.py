@@ -53,6 +53,13 @@ PURE = (
     "tables",
     "backoff",
     "keys",
+    "ranges",
+    "parts",
+    "csvparts",
+    "jsonparts",
+    "rowgroups",
+    "splits",
+    "checks",
 )
 GOOGLE = {"storage", "warehouse", "launch", "rest", "logs", "cli"}
 """Modules of dropfit that may import one of Google's packages."""

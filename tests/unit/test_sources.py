@@ -104,4 +104,3 @@ def test_a_file_that_cannot_be_used_is_named(folder: Path) -> None:
 )
 def test_tables_and_queries_are_told_from_files(text: str, is_one: bool) -> None:
     assert sources.is_bigquery(text) is is_one
-
