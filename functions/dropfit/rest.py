@@ -7,9 +7,10 @@ Beside storage.py and warehouse.py, whose clients bring their own, the only modu
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
-from .errors import Unavailable, is_transient
+from .errors import NotFound, Refused, Unavailable, is_transient
 
 TIMEOUT = 30.0
 """Seconds for one request."""
@@ -40,6 +41,26 @@ class Api:
         Raises:
             Unavailable: when it does not answer within its deadline, refuses, or there are no credentials.
         """
+        try:
+            return self._called("POST", url, json=body)
+        except (NotFound, Refused) as refusal:
+            raise Unavailable(str(refusal)) from refusal
+
+    def get(self, url: str, asked: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The JSON that a GET answers; what may pass is tried again, with jittered back-off.
+
+        Args:
+            url: what.
+            asked: what stands behind the question mark.
+
+        Raises:
+            Unavailable: when it does not answer within its deadline, or there are no credentials.
+            NotFound: when there is no such thing.
+            Refused: when it will not, however often asked.
+        """
+        return self._called("GET", url, params=dict(asked or {}))
+
+    def _called(self, method: str, url: str, **more: Any) -> dict[str, Any]:
         import google.auth
         import requests
         from google.api_core.exceptions import RetryError
@@ -52,13 +73,19 @@ class Api:
                 credentials, _ = google.auth.default(scopes=[self._scope])
                 self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
             patient = Retry(predicate=is_transient, initial=DELAY, maximum=5.0, timeout=PATIENCE)
-            document = patient(self._post_once)(url, body)
+            document = patient(self._once)(method, url, **more)
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            if status == 404:
+                raise NotFound(f"{url} does not exist") from error
+            kind = Refused if 400 <= status < 500 and not is_transient(error) else Unavailable
+            raise kind(f"{url}: {error}") from error
         except (requests.RequestException, GoogleAuthError, RetryError, ValueError) as error:
             raise Unavailable(f"{url}: {error}") from error
         return document if isinstance(document, dict) else {}
 
-    def _post_once(self, url: str, body: dict[str, Any]) -> Any:
-        reply = self._session.post(url, json=body, timeout=TIMEOUT)
+    def _once(self, method: str, url: str, **more: Any) -> Any:
+        reply = self._session.request(method, url, timeout=TIMEOUT, **more)
         reply.raise_for_status()
         return reply.json()
 

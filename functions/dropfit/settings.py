@@ -9,7 +9,7 @@ file when the environment names no landing bucket itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +19,7 @@ from .errors import SettingsError
 
 DEFAULT_PROBLEM = "dropfit.problem:problem"
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Runner = Literal["DirectRunner", "DaskRunner", "DataflowRunner", "PortableRunner", "FlinkRunner", "SparkRunner"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +67,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         log_buffer_bytes: log lines that wait for standard output beyond so much are dropped, and counted.
         log_table: `PROJECT.DATASET.TABLE` where Cloud Logging's entries can be queried; the view `prediction_log`
             reads it. Empty: no view.
+        runner: what runs batch predictions; DirectRunner is this machine.
+        runner_options: more of Beam's own options, as one would type them; they win over ours.
+        batch_workers: so many batches at a time on this machine; 0: as many as there are cores for us.
+        batch_mode: `threads` of one process, or a `processes` each; `auto` is threads on this machine and, on
+            Dataflow, what the service chooses: a process each core.
+        region: of Google Cloud, where Dataflow's jobs and workers run.
+        worker_account: email of the service account that Dataflow's workers run as.
+        worker_image: container image of Dataflow's workers; it holds this very code, problem.py included.
+        worker_machine: machine type of Dataflow's workers.
+        max_workers: Dataflow scales up to so many.
+        subnetwork: `regions/R/subnetworks/S` of Dataflow's workers, which have no public address. Empty: the
+            project's default network.
     """
 
     project: str
@@ -105,6 +118,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     log_buffer_bytes: Count = 1024**2
     log_table: str = ""
+    runner: Runner = "DirectRunner"
+    runner_options: str = ""
+    batch_workers: Annotated[int, msgspec.Meta(ge=0)] = 0
+    batch_mode: Literal["auto", "threads", "processes"] = "auto"
+    region: str = ""
+    worker_account: str = ""
+    worker_image: str = ""
+    worker_machine: str = "n2-standard-4"
+    max_workers: Count = 10
+    subnetwork: str = ""
 
 
 def variable(field: str) -> str:
@@ -174,3 +197,14 @@ def load_for_person() -> Settings:
 def wait_without_spinning() -> None:
     """Let OpenMP's threads sleep while they wait, unless somebody says otherwise; before scikit-learn is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def let_children_import(places: Sequence[str]) -> None:
+    """Python processes started from here on find the same modules as this one, and nothing in their own folder.
+
+    Args:
+        places: folders, as in `sys.path`.
+    """
+    os.environ["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
+    os.environ["PYTHONSAFEPATH"] = "1"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode each compiles its imports again
