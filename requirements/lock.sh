@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 compile() {
   uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml "$@"
 }
-compile --extra jobs --extra dev -o requirements/dev.txt
+compile --extra jobs --extra dask --extra dev -o requirements/dev.txt
 compile --extra jobs -c requirements/dev.txt -o requirements/jobs.txt
 compile -c requirements/dev.txt -o requirements/functions.txt
 cp requirements/functions.txt functions/requirements.txt
