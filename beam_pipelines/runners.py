@@ -24,6 +24,8 @@ from dropfit.settings import Settings
 
 LOCAL = "FnApiRunner"
 """The DirectRunner's own engine. By that name it would first try Prism, and download it (docs/adr/0007)."""
+DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
+"""Beam does not know it by its short name."""
 NEEDED = ("region", "worker_account", "worker_image")
 """Settings that Dataflow cannot do without."""
 Build = Callable[[Any], None]
@@ -86,7 +88,8 @@ def options(
     elif config.runner == "DataflowRunner":
         own = _dataflow(config, job_name, labels or {})
     else:
-        own = [f"--runner={config.runner}", f"--job_name={dataflow.job_name(job_name, config.data_bucket)}"]
+        runner = DASK if config.runner == "DaskRunner" else config.runner
+        own = [f"--runner={runner}", f"--job_name={dataflow.job_name(job_name, config.data_bucket)}"]
     # Our code is in modules that workers import; nothing of the process that submits is worth sending.
     return PipelineOptions([*own, "--no_save_main_session", *shlex.split(config.runner_options), *extra])
 
