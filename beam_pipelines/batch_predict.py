@@ -1,103 +1,121 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch prediction: Parquet rows of features -> shards of the static-serving table.
+"""Batch prediction: files, tables or the key universe -> predictions, in shards that one manifest commits.
 
-Reads what `keys` names, predicts whole Arrow batches with a version, writes shards under fresh names, and lists them
-in a manifest, which is what commits them. By hand, against the local cloud:
+One graph for every source, sink and runner. By hand, against the local cloud:
 
-    set -a; . .dropfit/env; .venv/bin/python -m beam_pipelines.batch_predict VERSION gs://dropfit-data/tables/VERSION/keys.parquet
+    set -a; . .dropfit/env; .venv/bin/python -m beam_pipelines.batch_predict VERSION FOLDER INPUT...
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.io.parquetio import ReadFromParquetBatched
-from apache_beam.options.pipeline_options import PipelineOptions
+import msgspec
 
-from beam_pipelines.transforms import Predict, WriteShard
-from dropfit import documents, storage
+from beam_pipelines import runners, sources
+from beam_pipelines.folders import folder
+from beam_pipelines.ledger import Ledger, Plan, parts_done, unfinished
+from beam_pipelines.transforms import Commit, Predict, Read, Work, Write
 from dropfit import settings as config
-from dropfit.errors import ArtifactError, NotFound
-from dropfit.manifest import FOLDER, Artifact, Shards
+from dropfit.encoding import sha256
 from dropfit.settings import Settings
 
-RUNNER = "FnApiRunner"
-"""The DirectRunner's own engine. By that name it would first try Prism, and download it."""
 
+class Batch(NamedTuple):
+    """What is to be predicted, and where to.
 
-class CommitShards(beam.DoFn):
-    """The list of all shards -> the manifest object.
-
-    Args:
-        settings: where to write.
-        version_id: the predicting version.
-        name: the manifest's object name in the data bucket.
+    Attributes:
+        version: the predicting version.
+        inputs: addresses of files, folders, patterns, tables: as `sources.expand` takes them.
+        place: address of the folder for shards, notes and manifest: gs://BUCKET/PREFIX or a path.
+        name: what the work is called: the same name is the same work, of which one may run at a time.
+        checked: whether the rows are known to be what the contract allows. Else those that are not are set aside.
     """
 
-    def __init__(self, settings: Settings, version_id: str, name: str) -> None:
-        self._settings = settings
-        self._id = version_id
-        self._name = name
-
-    def process(self, written: list[tuple[Artifact, int]]) -> None:
-        """Write the manifest; it may replace that of an earlier run, whole by whole."""
-        shards = tuple(sorted((shard for shard, _ in written), key=lambda s: s.name))
-        manifest = Shards(version=self._id, rows=sum(rows for _, rows in written), shards=shards)
-        storage.connect(self._settings).data.put(self._name, documents.encode(manifest), "application/json")
+    version: str
+    inputs: tuple[str, ...]
+    place: str
+    name: str
+    checked: bool = False
 
 
-def folder(version_id: str) -> str:
-    """Where a version's table is prepared, in the data bucket."""
-    return f"{FOLDER}/{version_id}"
-
-
-def build(pipeline: Any, keys: str, settings: Settings, version_id: str, at: dt.datetime) -> None:
-    """The graph: keys are read, predicted, written, listed."""
-    place = folder(version_id)
+def build(pipeline: Any, settings: Settings, batch: Batch, plan: Plan, todo: Sequence[Work]) -> None:
+    """The graph: splits are handed out, read, predicted, written; then all of it is committed."""
     (
         pipeline
-        | "Read keys" >> ReadFromParquetBatched(keys)
-        | "Predict" >> beam.ParDo(Predict(settings, version_id, at))
-        | "Write shards" >> beam.ParDo(WriteShard(settings, f"{place}/shards"))
-        | "List shards" >> beam.combiners.ToList()
-        | "Commit" >> beam.ParDo(CommitShards(settings, version_id, f"{place}/manifest.json"))
+        | "Splits" >> beam.Create(list(todo))
+        | "Hand out" >> beam.Reshuffle()
+        | "Read" >> beam.ParDo(Read(settings, batch.version))
+        | "Predict" >> beam.ParDo(Predict(settings, batch.version, plan.at, batch.checked))
+        | "Write" >> beam.ParDo(Write(settings, batch.place))
+        | "Gather" >> beam.combiners.ToList()
+        | "Commit" >> beam.ParDo(Commit(settings, batch.place))
     )
 
 
-def run(keys: str, settings: Settings, version_id: str, options: Sequence[str] = ()) -> Shards:
-    """Launch it and wait.
+def prepare(settings: Settings, batch: Batch) -> tuple[Ledger, Plan, list[Work]]:
+    """The plan, and what of it is left to do after an earlier run; nothing is predicted yet.
+
+    Raises:
+        NotFound: when an input is not there.
+        BadFile: when one cannot be read.
+    """
+    ledger = Ledger(folder(settings, batch.place))
+    found = sources.expand(settings, batch.inputs)
+    fingerprint = sha256(msgspec.json.encode([batch.version, batch.checked, found]))
+
+    def make() -> Plan:
+        at = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        splits = tuple(sources.plan(settings, found))
+        return Plan(version=batch.version, at=at, fingerprint=fingerprint, splits=splits)
+
+    plan = ledger.begin(fingerprint, make)
+    done = parts_done(ledger.proven())
+    return ledger, plan, [Work(split, tuple(done.get(split.number, ()))) for split in unfinished(plan, done)]
+
+
+def run(
+    settings: Settings,
+    batch: Batch,
+    watch: Callable[[Ledger, Plan], AbstractContextManager[Any]] | None = None,
+) -> tuple[Ledger, Plan]:
+    """Launch it and wait until the manifest is there.
 
     Args:
-        keys: a Parquet file or pattern, gs:// or local, as `tables.features_table` makes it.
-        settings: where everything is.
-        version_id: the predicting version.
-        options: Beam's pipeline options; the runner among them.
+        settings: where everything is, and which runner it is.
+        batch: what is to be done.
+        watch: gives a context manager that follows the notes while the pipeline runs: a progress bar.
 
     Raises:
         ArtifactError: when the pipeline ended without its manifest, or it is not readable.
+        BadFile: when an input cannot be read at all.
+        BatchError: when a transform raised what is no error of ours.
     """
-    at = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    with beam.Pipeline(options=PipelineOptions([f"--runner={RUNNER}", *options])) as pipeline:
-        build(pipeline, keys, settings, version_id, at)
-    try:
-        payload = storage.connect(settings).data.read(f"{folder(version_id)}/manifest.json")
-        return documents.decode(payload, Shards)
-    except NotFound as error:
-        raise ArtifactError(f"the batch prediction of {version_id} left no manifest") from error
+    ledger, plan, todo = prepare(settings, batch)
+    with watch(ledger, plan) if watch else nullcontext():
+        if todo:
+            labels = {"dropfit_version": batch.version.lower()}
+            runners.run(lambda into: build(into, settings, batch, plan, todo), settings, batch.name, labels)
+        else:
+            ledger.commit()
+    ledger.manifest()
+    return ledger, plan
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`batch_predict VERSION KEYS [BEAM OPTIONS]`."""
-    if len(arguments) < 2:
+    """`batch_predict VERSION FOLDER INPUT...`."""
+    if len(arguments) < 3:
         print(__doc__)
         return 2
-    version_id, keys, *options = arguments
-    shards = run(keys, config.load(), version_id, options)
-    print(f"{shards.rows:,} rows in {len(shards.shards)} shards, listed in {folder(version_id)}/manifest.json")
+    version_id, place, *inputs = arguments
+    ledger, _ = run(config.load(), Batch(version_id, tuple(inputs), place, version_id))
+    shards = ledger.manifest()
+    print(f"{shards.rows:,} rows in {len(shards.shards)} shards, listed in {place}/manifest.json")
     return 0
 
 

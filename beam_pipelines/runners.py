@@ -8,7 +8,6 @@ that is started again waits for the job that is at work, instead of submitting a
 from __future__ import annotations
 
 import logging
-import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ import apache_beam as beam
 import requests
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from beam_pipelines.faults import of_beam
 from dropfit import costs, dataflow, errors, machine, settings
 from dropfit.errors import DropfitError, Refused, SettingsError, Unavailable, of_google
 from dropfit.settings import Settings
@@ -63,10 +63,8 @@ def run(
     build(pipeline)
     try:
         pipeline.run().wait_until_finish()
-    except DropfitError:
-        raise
     except Exception as error:
-        raise _ours(f"{job_name} on {config.runner}", error) from error
+        raise of_beam(error, f"{job_name} on {config.runner}") from error
 
 
 def options(
@@ -144,7 +142,9 @@ def _harness(config: Settings) -> list[str]:
     try:
         vcpus, _ = costs.shape(config.worker_machine)
     except errors.BadRequest as error:
-        raise SettingsError(f"DROPFIT_BATCH_MODE=threads needs the vCPUs of DROPFIT_WORKER_MACHINE: {error}") from error
+        raise SettingsError(
+            f"DROPFIT_BATCH_MODE=threads needs the vCPUs of DROPFIT_WORKER_MACHINE: {error}"
+        ) from error
     return ["--experiments=no_use_multiple_sdk_containers", f"--number_of_worker_harness_threads={2 * vcpus}"]
 
 
@@ -186,20 +186,4 @@ def _refused(what: str, error: Exception) -> DropfitError:
     cause = error if hasattr(error, "code") else error.__cause__ or error.__context__
     if isinstance(cause, Exception) and (hasattr(cause, "code") or errors.is_transient(cause)):
         return of_google(what, cause)
-    return of_google(what, error) if errors.is_transient(error) else _ours(what, error)
-
-
-RAISED = re.compile(r"dropfit\.errors\.(\w+): (.+)")
-
-
-def _ours(what: str, error: Exception) -> DropfitError:
-    """The error that a DoFn raised: from a worker it comes as text, the traceback in it."""
-    text = str(error)
-    found = RAISED.findall(text)
-    if found:
-        kind, said = found[-1]
-        ours = getattr(errors, kind, None)
-        if ours in (errors.Unavailable, errors.Refused, errors.ArtifactError, errors.NotFound, errors.Conflict):
-            return ours(f"{what}: {said}")  # type: ignore[no-any-return]
-    last = next((line for line in reversed(text.splitlines()) if line.strip()), type(error).__name__)
-    return DropfitError(f"{what} failed: {errors.legible(last.strip())}")
+    return of_google(what, error) if errors.is_transient(error) else of_beam(error, what)

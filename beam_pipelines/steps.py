@@ -21,7 +21,7 @@ from dropfit import __version__, libraries, tables, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, Conflict, NotFound
-from dropfit.manifest import Input, Manifest, Shards, Window, table_name
+from dropfit.manifest import FOLDER, Input, Manifest, Shards, Window, table_name
 from dropfit.receipts import Receipt
 from dropfit.verdict import Completed, Report
 
@@ -225,9 +225,12 @@ def _predict_keys(services: Services, manifest: Manifest, rows: Columns) -> tupl
     universe = tables.key_universe(manifest.contract, rows, loaded.scorer.encoder)
     sink = io.BytesIO()
     pq.write_table(tables.features_table(manifest.contract, universe.features), sink, row_group_size=65_536)
-    keys = f"{batch_predict.folder(manifest.version)}/keys.parquet"
-    data.put(keys, sink.getvalue())
-    return batch_predict.run(data.uri(keys), services.settings, manifest.version), universe.counts
+    place = f"{FOLDER}/{manifest.version}"
+    data.put(f"{place}/keys.parquet", sink.getvalue())
+    keys = (data.uri(f"{place}/keys.parquet"),)
+    batch = batch_predict.Batch(manifest.version, keys, data.uri(place), manifest.version, checked=True)
+    ledger, _ = batch_predict.run(services.settings, batch)
+    return ledger.manifest(), universe.counts
 
 
 def repair_view(services: Services) -> None:

@@ -1,14 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dropfit batch ...`: predictions for whole files and for the static-serving table."""
+"""`dropfit batch ...`: predictions for whole files and for the static-serving table.
+
+The only module of the package that imports the pipelines, and only when a command needs them: a person's command is
+where the parts are put together.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import io
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .terminal import AsJson, out, print_json
+from . import settings as config
+from .terminal import AsJson, err, out, print_json
+from .text import plain
 
+if TYPE_CHECKING:
+    from beam_pipelines.score import Scored
+
+SOME_SET_ASIDE = 3
+"""Exit status: all is done, and some rows could not be predicted."""
 app = typer.Typer(help="Predictions for whole files, and for the static-serving table.", no_args_is_help=True)
 
 
@@ -63,3 +80,80 @@ def cost(
         print_json(made._asdict() | {"lines": [line._asdict() for line in made.lines]})
         return
     out.print(costs.told(work, made), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def predict(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Files, folders, patterns, also as gs://BUCKET/...; bq://DATASET.TABLE; a query (SELECT ...).",
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUTPUT",
+            help="FILE.parquet, FILE.csv, FILE.csv.gz or FOLDER/ (here or as gs://BUCKET/...), or bq://DATASET.TABLE.",
+        ),
+    ],
+    version: Annotated[str, typer.Option(help="Predict with this version instead of the served one.")] = "",
+    rejected: Annotated[
+        str, typer.Option(metavar="FILE.csv", help="Where rows go that cannot be predicted; else beside the output.")
+    ] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an output that is there already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict every row of files, tables or a query: CSV, Parquet, JSON lines in; Parquet, CSV, BigQuery out.
+
+    The output has the columns of the input and the prediction's. Rows that break the contract are set aside with the
+    reason. A run that was interrupted goes on where it was when the same command is given again.
+
+    Exit status: 0 every row is predicted, 3 some rows were set aside, 1 not done.
+    """
+    settings = config.load_for_person()
+    began = time.monotonic()
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    with err.status("starting ..."):
+        from beam_pipelines.score import score
+    found = score(settings, tuple(inputs), output, version, rejected, replace, _watch)
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json({**found._asdict(), "seconds": round(seconds, 3)})
+    else:
+        _tell(found, seconds)
+    if found.rejected:
+        raise typer.Exit(SOME_SET_ASIDE)
+
+
+@contextmanager
+def _watch(ledger: Any, plan: Any) -> Iterator[None]:
+    """A bar; and nothing of what Beam prints of a failure beside its log, a hundred lines of its own frames."""
+    from rich.console import Console
+
+    from .progress import Done, following
+
+    console = Console(file=sys.stderr, highlight=False)
+    with following(console, "predicting", lambda: Done(*ledger.progress(plan))), redirect_stderr(io.StringIO()):
+        yield
+
+
+def _tell(found: Scored, seconds: float) -> None:
+    from .progress import rate
+
+    out.print(
+        f"[bold]{found.rows:,}[/] rows predicted by {found.version} in {seconds:,.1f} s "
+        f"({rate(found.rows + found.rejected, seconds)}): {plain(found.output)}"
+    )
+    for rule, rows in found.policy.items():
+        out.print(f"  the policy's {plain(rule)} changed {rows:,}")
+    if found.rejected:
+        out.print(
+            f"[yellow]{found.rejected:,} rows were set aside[/], each with its reason, in {plain(found.sheet)}:"
+        )
+        for reason, rows in list(found.reasons.items())[:10]:
+            out.print(f"  {rows:,}  {plain(reason)}")

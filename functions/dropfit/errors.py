@@ -90,6 +90,10 @@ class NotFound(DropfitError):
     """The object, version or table does not exist."""
 
 
+class BatchError(DropfitError):
+    """A batch prediction broke off; what it had finished is kept."""
+
+
 class Conflict(DropfitError):
     """A compare-and-swap lost against another writer."""
 

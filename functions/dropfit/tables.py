@@ -122,7 +122,7 @@ def rows_table(
         at: when predicted, UTC.
 
     Returns:
-        What was given and the columns of the prediction; one text for all rows is dictionary-coded (see `as_parquet`).
+        What was given and the columns of the prediction; one text for all rows is dictionary-coded (`as_parquet`).
     """
     rows = features.num_rows
     kind = pa.string() if isinstance(contract.target, Label) else pa.float64()
@@ -136,7 +136,7 @@ def rows_table(
 
 
 def as_parquet(table: Any) -> bytes:
-    """A shard's bytes. Arrow's own schema is left out: what is dictionary-coded reads as the plain text it stands for."""
+    """A shard's bytes. Arrow's own schema is left out, so what is dictionary-coded reads as plain text again."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", store_schema=False)
     return sink.getvalue()

@@ -18,7 +18,7 @@ from google.api_core.retry import Retry
 from google.auth import exceptions as auth_errors
 from google.cloud import bigquery
 
-from .errors import ArtifactError, NotFound, SettingsError, is_transient, of_google
+from .errors import ArtifactError, BadRequest, NotFound, SettingsError, is_transient, of_google
 from .manifest import VIEW
 from .rules import ABSTENTION
 from .settings import Settings
@@ -86,18 +86,42 @@ class Warehouse:
             cluster: columns to cluster by; BigQuery takes four at most, and no FLOAT64.
             labels: of the table.
         """
-        config = bigquery.LoadJobConfig(
-            source_format=bigquery.SourceFormat.PARQUET,
-            schema=[_field(c) for c in columns],
-            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-            clustering_fields=[c.name for c in columns if c.name in cluster and c.kind != "FLOAT64"][:4] or None,
-            labels=dict(labels),
-        )
-        parquet = bigquery.ParquetOptions()  # type: ignore[no-untyped-call]
-        parquet.enable_list_inference = True
-        config.parquet_options = parquet
+        config = _load_config(columns, labels)
+        config.clustering_fields = [c.name for c in columns if c.name in cluster and c.kind != "FLOAT64"][:4] or None
         with _ours(self.name(table)):
             AGAIN(self._load_once)(list(uris), self.name(table), config)
+
+    def load_into(
+        self, table: str, columns: Sequence[TableColumn], uris: Sequence[str], labels: Mapping[str, str]
+    ) -> None:
+        """Replace a person's own table by the rows of Parquet objects, in one load job.
+
+        Args:
+            table: PROJECT.DATASET.TABLE.
+            columns: its schema.
+            uris: the objects.
+            labels: of the table.
+
+        Raises:
+            BadRequest: when that is no table's name.
+            NotFound: when there is no such dataset.
+        """
+        config = _load_config(columns, labels)
+        with _ours(table):
+            AGAIN(self._load_once)(list(uris), _checked(table), config)
+
+    def has(self, table: str) -> bool:
+        """Whether there is a table PROJECT.DATASET.TABLE.
+
+        Raises:
+            BadRequest: when that is no table's name.
+        """
+        try:
+            with _ours(table):
+                self._client.get_table(_checked(table), retry=RETRY, timeout=TIMEOUT)
+        except NotFound:
+            return False
+        return True
 
     def facts(self, table: str, key: Sequence[str], version: str) -> TableFacts:
         """What a table holds: rows, distinct keys, rows without prediction or abstention, rows of another version."""
@@ -221,6 +245,25 @@ class Warehouse:
     def _query_once(self, sql: str, config: Any) -> list[Any]:
         job = self._client.query(sql, job_config=config, retry=ONCE, job_retry=None, timeout=TIMEOUT)
         return list(job.result(timeout=QUERY_TIMEOUT, retry=RETRY, job_retry=None))
+
+
+def _load_config(columns: Sequence[TableColumn], labels: Mapping[str, str]) -> Any:
+    parquet = bigquery.ParquetOptions()  # type: ignore[no-untyped-call]
+    parquet.enable_list_inference = True
+    config = bigquery.LoadJobConfig(
+        source_format=bigquery.SourceFormat.PARQUET,
+        schema=[_field(c) for c in columns],
+        write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+        labels=dict(labels),
+    )
+    config.parquet_options = parquet
+    return config
+
+
+def _checked(table: str) -> str:
+    if not TABLE.match(table):
+        raise BadRequest(f"{table[:200]!r} is not PROJECT.DATASET.TABLE")
+    return table
 
 
 def _field(column: TableColumn) -> Any:

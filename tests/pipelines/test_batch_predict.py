@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch prediction on Beam's DirectRunner, against the storage emulator."""
+"""Batch prediction in Beam, against the storage emulator."""
 
 from __future__ import annotations
 
@@ -8,72 +8,130 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipelines import batch_predict
+from beam_pipelines import batch_predict, transforms
+from beam_pipelines.batch_predict import Batch
+from beam_pipelines.ledger import Ledger
 from dropfit import version
+from dropfit.errors import ArtifactError, BatchError
 from dropfit.ingest import from_table
 
 House = Any
 
 
-@pytest.fixture
-def there(house: Callable[..., House], penguins: list[Path]) -> House:
+class There:
     """A deployment with one served version, whose keys lie in the data bucket."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.settings = house.settings
+        self.data = house.buckets.data
+        self.version = house.registry.current().pointer.version
+        self.keys = pq.read_table(io.BytesIO(self.data.read(f"tables/{self.version}/keys.parquet")))
+
+    def batch(self, place: str = "batch/one", rows: int = 25, keys: Any = None) -> Batch:
+        """The keys, so many an object and a split, to be predicted into a folder of the data bucket."""
+        whole = self.keys if keys is None else keys
+        for start in range(0, whole.num_rows, rows):
+            sink = io.BytesIO()
+            pq.write_table(whole.slice(start, rows), sink)
+            self.data.put(f"{place}-in/{whole.num_rows}/{start:06}.parquet", sink.getvalue())
+        inputs = (self.data.uri(f"{place}-in/{whole.num_rows}/"),)
+        return Batch(self.version, inputs, self.data.uri(place), self.version, checked=True)
+
+    def run(self, batch: Batch) -> Ledger:
+        return batch_predict.run(self.settings, batch)[0]
+
+    def rows(self, ledger: Ledger) -> pd.DataFrame:
+        parts = [pd.read_parquet(io.BytesIO(self.data.read(shard.name))) for shard in ledger.manifest().shards]
+        return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def there(house: Callable[..., House], penguins: list[Path]) -> There:
     made = house()
     made.upload("a.csv", penguins[0])
     made.work()
-    return made
+    return There(made)
 
 
-def keys_of(there: House, served: str) -> tuple[str, Any]:
-    name = f"tables/{served}/keys.parquet"
-    return there.buckets.data.uri(name), pq.read_table(io.BytesIO(there.buckets.data.read(name)))
+def test_every_key_has_the_prediction_the_version_gives_it_in_the_order_of_the_input(there: There) -> None:
+    found = there.rows(there.run(there.batch()))
+    scorer = version.load(there.house.registry, there.house.services.problem, there.version).scorer
+    assert list(found["prediction"]) == list(scorer.score(from_table(there.keys)).values)
+    assert set(found["model_version"]) == {there.version}
 
 
-def shards(there: House, found: batch_predict.Shards) -> pd.DataFrame:
-    parts = [pd.read_parquet(io.BytesIO(there.buckets.data.read(shard.name))) for shard in found.shards]
-    return pd.concat(parts, ignore_index=True)
+def test_a_second_run_changes_nothing(there: There) -> None:
+    batch = there.batch()
+    first = there.run(batch)
+    before = {stored.name: stored.generation for stored in there.data.list("batch/one/shards/")}
+    second = there.run(batch)
+    assert first.manifest() == second.manifest()
+    assert {stored.name: stored.generation for stored in there.data.list("batch/one/shards/")} == before
+    assert not there.rows(second).duplicated(subset=list(there.house.services.problem.key)).any()
 
 
-def test_every_key_has_the_prediction_the_version_gives_it(there: House) -> None:
-    served = there.registry.current().pointer.version
-    uri, keys = keys_of(there, served)
-    rows = shards(there, batch_predict.run(uri, there.settings, served))
-    scorer = version.load(there.registry, there.services.problem, served).scorer
-    assert list(rows["prediction"]) == list(scorer.score(from_table(keys)).values)
-    assert set(rows["model_version"]) == {served}
+def test_a_run_that_broke_off_goes_on_where_it_was_and_a_damaged_shard_is_made_again(
+    there: There, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, real, seen = there.batch(), transforms.Write.process, []
+
+    def breaks(self: Any, predicted: Any) -> Any:
+        seen.append(predicted.piece.split)
+        if len(seen) > 3:
+            raise OSError("killed (injected)")
+        yield from real(self, predicted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transforms.Write, "process", breaks)
+        with pytest.raises(BatchError, match="Write raised OSError: killed"):
+            there.run(batch)
+    ledger, plan, todo = batch_predict.prepare(there.settings, batch)
+    assert len(todo) == len(plan.splits) - 3
+    broken = ledger.pieces()[0].shard
+    assert broken is not None
+    there.data.put(f"batch/one/{broken.name}", b"not what was written")
+    assert len(batch_predict.prepare(there.settings, batch)[2]) == len(plan.splits) - 2
+    found = there.run(batch)
+    assert len(there.rows(found)) == there.keys.num_rows
+    assert found.plan().at == plan.at, "one moment for all rows"
 
 
-def test_a_second_run_replaces_the_list_and_repeats_no_row(there: House) -> None:
-    served = there.registry.current().pointer.version
-    uri, keys = keys_of(there, served)
-    first = batch_predict.run(uri, there.settings, served)
-    second = batch_predict.run(uri, there.settings, served)
-    assert first.rows == second.rows == keys.num_rows
-    assert not {s.name for s in first.shards} & {s.name for s in second.shards}
-    listed = msgspec.json.decode(there.buckets.data.read(f"tables/{served}/manifest.json"), type=batch_predict.Shards)
-    assert listed == second
-    assert not shards(there, listed).duplicated(subset=list(there.services.problem.key)).any()
+def test_a_bundle_that_is_tried_again_adds_no_row(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = transforms.Write.process
+
+    def twice(self: Any, predicted: Any) -> Any:
+        first, second = list(real(self, predicted)), list(real(self, predicted))
+        assert first == second, "the note that stands is the first one's"
+        yield from first
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transforms.Write, "process", twice)
+        found = there.run(there.batch())
+    assert len(there.rows(found)) == found.manifest().rows == there.keys.num_rows
+    assert len(list(there.data.list("batch/one/shards/"))) == 2 * len(found.manifest().shards), "orphans, unlisted"
 
 
-def test_many_row_groups_become_as_many_shards_and_lose_no_row(there: House, tmp_path: Path) -> None:
-    served = there.registry.current().pointer.version
-    _, keys = keys_of(there, served)
-    pq.write_table(keys, tmp_path / "keys.parquet", row_group_size=25)
-    found = batch_predict.run(str(tmp_path / "keys.parquet"), there.settings, served)
-    assert found.rows == keys.num_rows == len(shards(there, found))
-    assert len(found.shards) == np.ceil(keys.num_rows / 25)
+def test_other_keys_in_the_same_place_are_another_batch(there: There) -> None:
+    there.run(there.batch())
+    fewer = there.run(there.batch(keys=there.keys.slice(0, 30)))
+    assert len(there.rows(fewer)) == fewer.manifest().rows == 30
 
 
-def test_the_module_runs_by_hand(there: House, capsys: pytest.CaptureFixture[str]) -> None:
-    served = there.registry.current().pointer.version
-    uri, keys = keys_of(there, served)
+def test_the_manifest_is_not_written_while_a_split_is_missing(there: There) -> None:
+    batch = there.batch()
+    ledger, plan, _ = batch_predict.prepare(there.settings, batch)
+    with pytest.raises(ArtifactError, match=f"{len(plan.splits)} of {len(plan.splits)} splits have no prediction"):
+        ledger.commit()
+
+
+def test_the_module_runs_by_hand(there: There, capsys: pytest.CaptureFixture[str]) -> None:
     assert batch_predict.main([]) == 2
     assert "set -a" in capsys.readouterr().out
-    assert batch_predict.main([served, uri]) == 0
-    assert f"{keys.num_rows:,} rows" in capsys.readouterr().out
+    batch = there.batch()
+    assert batch_predict.main([there.version, batch.place, *batch.inputs]) == 0
+    assert f"{there.keys.num_rows:,} rows" in capsys.readouterr().out

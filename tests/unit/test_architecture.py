@@ -130,8 +130,13 @@ def test_there_is_something_to_look_at() -> None:
     assert list(flights_named(ROOT / module("problem")))
 
 
-def test_the_package_imports_neither_functions_nor_jobs() -> None:
-    assert offenders(DROPFIT, "on_upload", "predict", "beam_pipelines") == set()
+def test_the_package_imports_no_function() -> None:
+    assert offenders(DROPFIT, "on_upload", "predict") == set()
+
+
+def test_only_the_command_line_imports_the_pipelines_and_only_when_a_command_needs_them() -> None:
+    assert offenders(DROPFIT, "beam_pipelines") <= {module("cli_batch")}
+    assert offenders(DROPFIT, "beam_pipelines", top_level=True) == set()
 
 
 def test_only_the_command_line_imports_the_local_cloud_and_only_when_a_command_needs_it() -> None:

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score any file: inputs -> predictions in a file, a folder or a table, and a sheet of the rows set aside."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow.csv as pacsv
+
+from beam_pipelines import batch_predict, outputs, shards, sources
+from beam_pipelines.batch_predict import Batch
+from beam_pipelines.folders import GS, folder
+from beam_pipelines.ledger import Ledger, Plan
+from beam_pipelines.outputs import TABLE
+from beam_pipelines.table_output import full
+from dropfit import storage
+from dropfit.checks import REJECTED
+from dropfit.encoding import sha256
+from dropfit.errors import BadRequest, NotFound
+from dropfit.registry import Registry
+from dropfit.settings import Settings
+
+Watch = Callable[[Ledger, Plan], AbstractContextManager[Any]]
+
+
+class Scored(NamedTuple):
+    """What became of a batch.
+
+    Attributes:
+        version: the version that predicted.
+        output: where the predictions are.
+        rows: rows predicted.
+        rejected: rows set aside.
+        sheet: where these are, empty when there are none.
+        reasons: `column: reason` -> rows, the most frequent first.
+        policy: the policy's rule -> rows that it changed.
+    """
+
+    version: str
+    output: str
+    rows: int
+    rejected: int
+    sheet: str
+    reasons: dict[str, int]
+    policy: dict[str, int]
+
+
+def score(
+    settings: Settings,
+    inputs: tuple[str, ...],
+    output: str,
+    version: str = "",
+    sheet: str = "",
+    replace: bool = False,
+    watch: Watch | None = None,
+) -> Scored:
+    """Predict every row of the inputs.
+
+    Args:
+        settings: where everything is, and which runner works.
+        inputs: as `sources.expand` takes them.
+        output: as `outputs.parse` takes it.
+        version: which version predicts; empty: the one that is served.
+        sheet: where the rows go that were set aside, a CSV file; empty: beside the output.
+        replace: whether an output that is there already may be replaced.
+        watch: gives a context manager that follows the work.
+
+    Raises:
+        BadRequest: when the output is there already, or is none.
+        NotFound: when nothing is served, or an input is not there.
+        BadFile: when an input cannot be read.
+    """
+    target = outputs.parse(settings, output)
+    if not replace and target.taken():
+        raise BadRequest(f"{target.name} is there already: name another, or say --replace")
+    registry = Registry(storage.connect(settings).models)
+    manifest = registry.manifest(version or _served(registry))
+    stage = f"batch/{sha256(repr((target.name, inputs)).encode())[:16]}-input"
+    files = _files(settings, inputs, stage)
+    name = f"{manifest.version}-{sha256(target.name.encode())[:8]}"
+    ledger, _ = batch_predict.run(settings, Batch(manifest.version, files, target.place, name), watch)
+    pieces = ledger.pieces()
+    reasons, policy = collections.Counter[str](), collections.Counter[str]()
+    for piece in pieces:
+        reasons.update(piece.reasons)
+        policy.update(piece.policy)
+    aside = ""
+    if any(piece.rejected for piece in pieces):
+        aside = sheet or target.sheet
+        outputs.put(settings, aside, lambda stream: _write_sheet(stream, ledger))
+    target.finish(ledger, manifest)
+    folder(settings, f"{GS}{settings.data_bucket}/{stage}").delete("/")
+    return Scored(
+        version=manifest.version,
+        output=target.name,
+        rows=sum(piece.rows for piece in pieces),
+        rejected=sum(reasons.values()),
+        sheet=aside,
+        reasons=dict(reasons.most_common()),
+        policy=dict(policy.most_common()),
+    )
+
+
+def _files(settings: Settings, inputs: tuple[str, ...], stage: str) -> tuple[str, ...]:
+    """The inputs as files: what BigQuery holds is laid down beside the batch once."""
+    held = [text for text in inputs if sources.is_bigquery(text)]
+    named = [TABLE + full(settings, text.removeprefix(TABLE)) if text.startswith(TABLE) else text for text in held]
+    laid = [source.uri for source in sources.staged(settings, named, stage)] if named else []
+    return (*(text for text in inputs if text not in held), *laid)
+
+
+def _served(registry: Registry) -> str:
+    pointer = registry.current().pointer
+    if pointer is None:
+        raise NotFound("nothing is served yet: upload a file first, or name a version with --version")
+    return pointer.version
+
+
+def _write_sheet(stream: BinaryIO, ledger: Ledger) -> None:
+    """The rows that were set aside as CSV: file, row (the first data row is 1), column, reason, the row as JSON."""
+    with pacsv.CSVWriter(stream, REJECTED) as writer:
+        for piece in ledger.pieces():
+            if piece.rejected is not None:
+                writer.write_table(shards.table(ledger, piece, piece.rejected).cast(REJECTED))
