@@ -70,6 +70,24 @@ def is_bigquery(text: str) -> bool:
     return text.startswith(TABLE) or bool(QUERY.match(text))
 
 
+def gathered(settings: Settings, inputs: Sequence[str], place: str) -> list[Source]:
+    """All that inputs name: files and objects first, then what BigQuery holds, laid down.
+
+    Args:
+        settings: how buckets are opened.
+        inputs: as `expand` and `staged` know them, mixed.
+        place: folder in the data bucket, of this batch alone, for what BigQuery holds.
+
+    Raises:
+        NotFound: naming what there is not.
+        Conflict: when another table or query lies in that folder.
+    """
+    ours = [text for text in inputs if is_bigquery(text)]
+    files = [text for text in inputs if not is_bigquery(text)]
+    found = expand(settings, files) if files or not ours else []
+    return [*found, *(staged(settings, ours, place) if ours else [])]
+
+
 def expand(settings: Settings, inputs: Sequence[str]) -> list[Source]:
     """The files that inputs name, each once, those of a pattern or folder in the order of their names.
 
@@ -217,8 +235,10 @@ def staged(settings: Settings, inputs: Sequence[str], place: str) -> list[Source
     found = documents.decode(bucket.read(note), Staged)
     if found.inputs != tuple(inputs):
         raise Conflict(f"{bucket.uri(note)} holds the rows of {', '.join(found.inputs)}; name another output")
-    sizes = {stored.name: stored for stored in bucket.list(f"{place}/")}
-    return [Source(bucket.uri(n), sizes[n].size, sizes[n].generation) for n in found.names if n in sizes]
+    there = {stored.name: stored for stored in bucket.list(f"{place}/")}
+    if gone := [name for name in found.names if name not in there]:
+        raise NotFound(f"{bucket.uri(gone[0])} is gone, which held rows of {', '.join(inputs)}; name another output")
+    return [Source(bucket.uri(name), there[name].size, there[name].generation) for name in found.names]
 
 
 def _parts(batches: Iterable[Any]) -> Iterator[Any]:

@@ -7,6 +7,7 @@ as text: what is text in JSON as it is, and all else as JSON, so that every part
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -69,8 +70,11 @@ class Parser:
 
     def __init__(self, names: Sequence[str], features: Sequence[Feature], caps: Caps) -> None:
         self._features = {f.name: f for f in features}
-        self._names = [name or "column" for name in names]
-        self._others = [name for name in names if name not in self._features]
+        self._names = list(names)
+        if "" in self._names:
+            blank = next(b for b in ("column" + "_" * n for n in itertools.count()) if b not in self._names)
+            self._names[self._names.index("")] = blank
+        self._others = {new: old for new, old in zip(self._names, names, strict=True) if old not in self._features}
         self._caps = caps
 
     def parse(self, piece: bytes, first: int, unended: bool = False) -> Raw:
@@ -138,8 +142,8 @@ class Parser:
             if name in columns or any(name in row for row in rows):
                 cells = [row.get(name) for row in rows]
                 columns[name] = _coded(cells) if isinstance(feature, Category) else _numbers(cells)
-        for name in self._others:
-            columns[name or "column"] = _texts([row.get(name) for row in rows])
+        for name, given in self._others.items():
+            columns[name] = _texts([row.get(given) for row in rows])
         return columns
 
 

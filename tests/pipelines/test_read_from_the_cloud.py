@@ -13,7 +13,7 @@ import pytest
 from google.cloud import bigquery
 
 from beam_pipelines import sources
-from beam_pipelines.sources import expand, opened, plan, staged
+from beam_pipelines.sources import expand, gathered, opened, plan, staged
 from dropfit import splits
 from dropfit.contract import load_problem
 from dropfit.errors import Conflict, NotFound, Refused
@@ -76,7 +76,12 @@ def test_a_table_and_a_query_are_laid_down_once(house: Callable[..., Any], monke
     bigquery.Client(project=there.settings.project).delete_table(name)
     assert staged(there.settings, inputs, "batch/x/input") == found
     assert rows_of(there, found) == rows
+    mixed = gathered(there.settings, [f"bq://{name}", there.buckets.data.uri("t.parquet"), query], "batch/x/input")
+    assert mixed == [*expand(there.settings, [there.buckets.data.uri("t.parquet")]), *found]
     with pytest.raises(Conflict, match="name another output"):
         staged(there.settings, [query], "batch/x/input")
     with pytest.raises((NotFound, Refused)):
         staged(there.settings, [f"bq://{name}"], "batch/y/input")
+    there.buckets.data.delete(found[1].uri.removeprefix(there.buckets.data.uri("")))
+    with pytest.raises(NotFound, match="is gone, which held rows"):
+        staged(there.settings, inputs, "batch/x/input")

@@ -193,6 +193,17 @@ def parts_coded() -> Any:
     return pa.dictionary(pa.int32(), pa.string())
 
 
+def test_every_column_of_json_lines_comes_through_as_text() -> None:
+    payload = b"""{"leaf": "assam", "": 1, "column": "x", "tags": [1, {"a": null}], "share": 1.50}
+{"leaf": null, "late": 2}
+"""
+    (raw,) = splits.read(io.BytesIO(payload), planned(payload)[0], CONTRACT)
+    assert raw.table.to_pylist() == [
+        {"leaf": "assam", "column_": "1", "column": "x", "tags": '[1,{"a":null}]', "share": "1.5", "late": None},
+        {"leaf": None, "column_": None, "column": None, "tags": None, "share": None, "late": "2"},
+    ]
+
+
 def test_a_cell_that_is_no_number_leaves_its_column_as_text() -> None:
     payload = b"leaf,minutes,warmth\nassam,5,60\nsencha,five,70\n"
     (raw,) = splits.read(io.BytesIO(payload), planned(payload)[0], CONTRACT)
