@@ -20,6 +20,7 @@ import msgspec
 from beam_pipelines import runners, sources
 from beam_pipelines.folders import folder
 from beam_pipelines.ledger import Ledger, Plan, parts_done, unfinished
+from beam_pipelines.sources import Source
 from beam_pipelines.transforms import Commit, Predict, Read, Work, Write
 from dropfit import settings as config
 from dropfit.encoding import sha256
@@ -31,14 +32,14 @@ class Batch(NamedTuple):
 
     Attributes:
         version: the predicting version.
-        inputs: addresses of files, folders, patterns, tables: as `sources.expand` takes them.
+        inputs: the files to read, as `sources.gathered` finds them.
         place: address of the folder for shards, notes and manifest: gs://BUCKET/PREFIX or a path.
         name: what the work is called: the same name is the same work, of which one may run at a time.
         checked: whether the rows are known to be what the contract allows. Else those that are not are set aside.
     """
 
     version: str
-    inputs: tuple[str, ...]
+    inputs: tuple[Source, ...]
     place: str
     name: str
     checked: bool = False
@@ -62,16 +63,15 @@ def prepare(settings: Settings, batch: Batch) -> tuple[Ledger, Plan, list[Work]]
     """The plan, and what of it is left to do after an earlier run; nothing is predicted yet.
 
     Raises:
-        NotFound: when an input is not there.
+        NotFound: when an input is gone.
         BadFile: when one cannot be read.
     """
     ledger = Ledger(folder(settings, batch.place))
-    found = sources.expand(settings, batch.inputs)
-    fingerprint = sha256(msgspec.json.encode([batch.version, batch.checked, found]))
+    fingerprint = sha256(msgspec.json.encode([batch.version, batch.checked, batch.inputs]))
 
     def make() -> Plan:
         at = dt.datetime.now(dt.UTC).replace(microsecond=0)
-        splits = tuple(sources.plan(settings, found))
+        splits = tuple(sources.plan(settings, batch.inputs))
         return Plan(version=batch.version, at=at, fingerprint=fingerprint, splits=splits)
 
     plan = ledger.begin(fingerprint, make)
@@ -113,7 +113,9 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__)
         return 2
     version_id, place, *inputs = arguments
-    ledger, _ = run(config.load(), Batch(version_id, tuple(inputs), place, version_id))
+    settings = config.load()
+    found = tuple(sources.expand(settings, inputs))
+    ledger, _ = run(settings, Batch(version_id, found, place, version_id))
     shards = ledger.manifest()
     print(f"{shards.rows:,} rows in {len(shards.shards)} shards, listed in {place}/manifest.json")
     return 0

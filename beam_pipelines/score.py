@@ -61,7 +61,7 @@ def score(
 
     Args:
         settings: where everything is, and which runner works.
-        inputs: as `sources.expand` takes them.
+        inputs: as `sources.gathered` takes them.
         output: as `outputs.parse` takes it.
         version: which version predicts; empty: the one that is served.
         sheet: where the rows go that were set aside, a CSV file; empty: beside the output.
@@ -79,7 +79,7 @@ def score(
     registry = Registry(storage.connect(settings).models)
     manifest = registry.manifest(version or _served(registry))
     stage = f"batch/{sha256(repr((target.name, inputs)).encode())[:16]}-input"
-    files = _files(settings, inputs, stage)
+    files = tuple(sources.gathered(settings, [_whole_name(settings, text) for text in inputs], stage))
     name = f"{manifest.version}-{sha256(target.name.encode())[:8]}"
     ledger, _ = batch_predict.run(settings, Batch(manifest.version, files, target.place, name), watch)
     pieces = ledger.pieces()
@@ -104,12 +104,9 @@ def score(
     )
 
 
-def _files(settings: Settings, inputs: tuple[str, ...], stage: str) -> tuple[str, ...]:
-    """The inputs as files: what BigQuery holds is laid down beside the batch once."""
-    held = [text for text in inputs if sources.is_bigquery(text)]
-    named = [TABLE + full(settings, text.removeprefix(TABLE)) if text.startswith(TABLE) else text for text in held]
-    laid = [source.uri for source in sources.staged(settings, named, stage)] if named else []
-    return (*(text for text in inputs if text not in held), *laid)
+def _whole_name(settings: Settings, text: str) -> str:
+    """An input; a table that is named with less means the deployment's own."""
+    return TABLE + full(settings, text.removeprefix(TABLE)) if text.startswith(TABLE) else text
 
 
 def _served(registry: Registry) -> str:

@@ -217,7 +217,7 @@ def _predict_keys(services: Services, manifest: Manifest, rows: Columns) -> tupl
     """Predict the key universe into shards; returns them, and how often each key came."""
     import pyarrow.parquet as pq
 
-    from beam_pipelines import batch_predict
+    from beam_pipelines import batch_predict, sources
     from dropfit import version
 
     data = services.buckets.data
@@ -227,7 +227,7 @@ def _predict_keys(services: Services, manifest: Manifest, rows: Columns) -> tupl
     pq.write_table(tables.features_table(manifest.contract, universe.features), sink, row_group_size=65_536)
     place = f"{FOLDER}/{manifest.version}"
     data.put(f"{place}/keys.parquet", sink.getvalue())
-    keys = (data.uri(f"{place}/keys.parquet"),)
+    keys = tuple(sources.expand(services.settings, [data.uri(f"{place}/keys.parquet")]))
     batch = batch_predict.Batch(manifest.version, keys, data.uri(place), manifest.version, checked=True)
     ledger, _ = batch_predict.run(services.settings, batch)
     return ledger.manifest(), universe.counts

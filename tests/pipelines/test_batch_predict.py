@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipelines import batch_predict, transforms
+from beam_pipelines import batch_predict, sources, transforms
 from beam_pipelines.batch_predict import Batch
 from beam_pipelines.ledger import Ledger
 from dropfit import version
@@ -39,8 +39,8 @@ class There:
             sink = io.BytesIO()
             pq.write_table(whole.slice(start, rows), sink)
             self.data.put(f"{place}-in/{whole.num_rows}/{start:06}.parquet", sink.getvalue())
-        inputs = (self.data.uri(f"{place}-in/{whole.num_rows}/"),)
-        return Batch(self.version, inputs, self.data.uri(place), self.version, checked=True)
+        found = sources.expand(self.settings, [self.data.uri(f"{place}-in/{whole.num_rows}/")])
+        return Batch(self.version, tuple(found), self.data.uri(place), self.version, checked=True)
 
     def run(self, batch: Batch) -> Ledger:
         return batch_predict.run(self.settings, batch)[0]
@@ -133,5 +133,5 @@ def test_the_module_runs_by_hand(there: There, capsys: pytest.CaptureFixture[str
     assert batch_predict.main([]) == 2
     assert "set -a" in capsys.readouterr().out
     batch = there.batch()
-    assert batch_predict.main([there.version, batch.place, *batch.inputs]) == 0
+    assert batch_predict.main([there.version, batch.place, *(source.uri for source in batch.inputs)]) == 0
     assert f"{there.keys.num_rows:,} rows" in capsys.readouterr().out
