@@ -61,10 +61,15 @@ def run(
         return
     pipeline = beam.Pipeline(options=chosen)
     build(pipeline)
+    result: Any = None
     try:
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        result.wait_until_finish()
     except Exception as error:
         raise of_beam(error, f"{job_name} on {config.runner}") from error
+    finally:
+        if hasattr(result, "client"):  # Dask's, which would look for its cluster until this process ends
+            result.client.close()
 
 
 def options(
@@ -86,8 +91,7 @@ def options(
     elif config.runner == "DataflowRunner":
         own = _dataflow(config, job_name, labels or {})
     else:
-        runner = DASK if config.runner == "DaskRunner" else config.runner
-        own = [f"--runner={runner}", f"--job_name={dataflow.job_name(job_name, config.data_bucket)}"]
+        own = _elsewhere(config, job_name)
     # Our code is in modules that workers import; nothing of the process that submits is worth sending.
     return PipelineOptions([*own, "--no_save_main_session", *shlex.split(config.runner_options), *extra])
 
@@ -101,6 +105,15 @@ def _local(config: Settings) -> list[str]:
     if config.batch_mode == "processes":
         settings.let_children_import(sys.path)
     return [f"--runner={LOCAL}", f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+
+
+def _elsewhere(config: Settings, job_name: str) -> list[str]:
+    own = [f"--runner={config.runner}", f"--job_name={dataflow.job_name(job_name, config.data_bucket)}"]
+    if config.runner == "DaskRunner":
+        own[0] = f"--runner={DASK}"
+        if "--dask_npartitions" not in config.runner_options:  # Beam's 128 elements a task would be one task for us
+            own.append("--dask_partition_size=1")
+    return own
 
 
 def _dataflow(config: Settings, job_name: str, labels: Mapping[str, str]) -> list[str]:
@@ -142,9 +155,7 @@ def _harness(config: Settings) -> list[str]:
     try:
         vcpus, _ = costs.shape(config.worker_machine)
     except errors.BadRequest as error:
-        raise SettingsError(
-            f"DROPFIT_BATCH_MODE=threads needs the vCPUs of DROPFIT_WORKER_MACHINE: {error}"
-        ) from error
+        raise SettingsError(f"DROPFIT_BATCH_MODE=threads counts cores of DROPFIT_WORKER_MACHINE: {error}") from error
     return ["--experiments=no_use_multiple_sdk_containers", f"--number_of_worker_harness_threads={2 * vcpus}"]
 
 

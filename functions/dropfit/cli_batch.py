@@ -53,28 +53,11 @@ def cost(
 
     The prices' defaults are list prices of us-central1 as of November 2025, in US dollars: check them.
     """
+    given = locals()
     from . import costs
 
-    prices = costs.Prices(
-        vcpu_hour=vcpu_hour,
-        gb_hour=gb_hour,
-        disk_gb_hour=disk_gb_hour,
-        shuffle_gb=shuffle_gb,
-        write_1000=write_1000,
-        read_1000=read_1000,
-        storage_gb_month=storage_gb_month,
-        table_gb_month=table_gb_month,
-    )
-    work = costs.Work(
-        rows=rows,
-        bytes_read=bytes_read,
-        rate=rate,
-        machine=machine,
-        workers=workers,
-        most=most,
-        start_seconds=start_seconds,
-        months=months,
-    )
+    prices = costs.Prices(**{name: given[name] for name in costs.Prices.__struct_fields__})
+    work = costs.Work(**{name: given[name] for name in costs.Work.__struct_fields__ if name in given})
     made = costs.bill(work, prices)
     if as_json:
         print_json(made._asdict() | {"lines": [line._asdict() for line in made.lines]})

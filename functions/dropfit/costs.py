@@ -175,4 +175,4 @@ def told(work: Work, made: Bill) -> str:
         f"{work.start_seconds:g} s to start = {made.seconds:,.0f} s on {made.workers} x {work.machine}"
     )
     body = [f"{line.what:9} {line.amount:10.4f}  = {line.how}" for line in made.lines]
-    return "\n".join([head, *body, f"{'total':9} {made.total:10.4f}  (check the prices: they are inputs, see --help)"])
+    return "\n".join([head, *body, f"{'total':9} {made.total:10.4f}  (check the prices: they are inputs)"])

@@ -154,8 +154,8 @@ def wait(
         except (Unavailable, NotFound) as silent:  # a job just made may be unknown for a while
             if clock() - answered > PATIENCE:
                 raise Unavailable(
-                    f"Dataflow has not answered for {PATIENCE / 60:.0f} minutes; job {job.name} goes on, and the next "
-                    f"start waits for it again: {jobs.console(job)} ({silent})"
+                    f"Dataflow has not answered for {PATIENCE / 60:.0f} minutes; job {job.name} goes on, and the "
+                    f"next start waits for it again: {jobs.console(job)} ({silent})"
                 ) from silent
             LOG.warning("Dataflow did not answer, asking again: %s", silent)
             continue

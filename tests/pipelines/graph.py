@@ -62,7 +62,7 @@ def steps(job: Any) -> list[Step]:
 
 
 def stages(job: Any) -> list[list[str]]:
-    """Steps that a runner can fuse: a new stage begins behind a grouping, an impulse, or where a side input is needed."""
+    """Steps that a runner can fuse: a stage begins behind a grouping, an impulse, or where a side input is needed."""
     found = steps(job)
     heads: dict[str, int] = {}
     made: list[list[str]] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One pipeline on every runner, by setting; on Dataflow one job for one piece of work, however often it is started."""
+"""One pipeline on every runner, by setting; on Dataflow one job for one piece of work, however often started."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dropfit.errors import DropfitError, LeaseLost, Refused, SettingsError, Unav
 from dropfit.settings import Settings
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
-from dataflow_api import FakeDataflow  # noqa: E402
+from dataflow_api import FakeDataflow
 
 VERSION = "20130201T101112-deadbeef"
 SQUARES = [row * row for row in range(160)]
@@ -86,6 +86,7 @@ def test_other_runners_take_their_own_options_from_a_setting(runner: Any) -> Non
     assert chosen["save_main_session"] is False
 
 
+@pytest.mark.verify
 def test_the_same_pipeline_gives_the_same_rows_on_two_processes_of_dask(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
@@ -224,7 +225,9 @@ def finish(job: dict[str, Any]) -> None:
     job["currentState"] = "JOB_STATE_DONE"
 
 
-def test_a_job_is_submitted_and_waited_for(service: FakeDataflow, start: Callable[..., Batch], there: Settings) -> None:
+def test_a_job_is_submitted_and_waited_for(
+    service: FakeDataflow, start: Callable[..., Batch], there: Settings
+) -> None:
     service.play = finish
     assert start().built == 1
     [submitted] = service.submitted
@@ -252,7 +255,10 @@ def test_a_process_started_again_waits_for_the_job_that_is_at_work(
 def test_of_two_that_submit_at_once_the_slower_waits_for_the_others_job(
     service: FakeDataflow, start: Callable[..., Batch], there: Settings
 ) -> None:
-    service.on_create = lambda body: None if service.active(body["name"]) else service.add(body["name"], request="x") and None
+    def quicker(body: dict[str, Any]) -> None:
+        service.add(body["name"], request="another's")
+
+    service.on_create = quicker
     service.play = finish
     start()
     assert service.submitted == []
@@ -289,30 +295,25 @@ def test_a_job_that_a_person_cancels_stays_cancelled(service: FakeDataflow, star
     assert len(service.submitted) == 1
 
 
-def test_a_job_that_dataflow_will_not_take_is_refused_and_one_it_cannot_take_now_is_tried_later(
-    service: FakeDataflow, start: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_job_that_dataflow_will_not_take_is_refused(
+    service: FakeDataflow, start: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    def refuse(status: int) -> Callable[[dict[str, Any]], None]:
-        def put(body: dict[str, Any]) -> None:
-            raise AssertionError
+    original = service.reply
 
-        return put
+    def reply(method: str, *rest: Any) -> Any:
+        if method == "POST":
+            return status, {"error": {"code": status, "message": "no quota for you"}}
+        return original(method, *rest)
 
-    for status, kind in ((403, Refused), (400, Refused)):
-        service.faults = []
-        original = service.reply
-
-        def reply(method: str, *rest: Any, status: int = status, original: Any = original) -> Any:
-            if method == "POST":
-                return status, {"error": {"code": status, "message": "no quota for you"}}
-            return original(method, *rest)
-
-        monkeypatch.setattr(service, "reply", reply)
-        with pytest.raises(kind, match="could not be submitted"):
-            start()
+    monkeypatch.setattr(service, "reply", reply)
+    with pytest.raises(Refused, match=r"could not be submitted: .*no quota for you"):
+        start()
 
 
-def test_who_has_lost_the_lease_leaves_the_job_to_the_next(service: FakeDataflow, start: Callable[..., Batch]) -> None:
+def test_who_has_lost_the_lease_leaves_the_job_to_the_next(
+    service: FakeDataflow, start: Callable[..., Batch]
+) -> None:
     def lost() -> None:
         raise LeaseLost("another job may have taken over")
 

@@ -47,10 +47,10 @@ class FakeDataflow:
             def log_message(self, *_: Any) -> None:
                 pass
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 self.answer("GET", {})
 
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 self.answer("POST", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
             def answer(self, method: str, body: dict[str, Any]) -> None:
@@ -94,7 +94,9 @@ class FakeDataflow:
     def active(self, name: str) -> dict[str, Any] | None:
         return next((j for j in self.jobs if j["name"] == name and j["currentState"] not in ENDED), None)
 
-    def reply(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def reply(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any]
+    ) -> tuple[int, dict[str, Any]]:
         self.asked.append((method, path, query))
         if self.faults:
             status = self.faults.pop(0)
@@ -126,7 +128,7 @@ class FakeDataflow:
         return self.add(body["name"], "JOB_STATE_PENDING", body.get("clientRequestId", ""))
 
     def _page(self, query: dict[str, str]) -> dict[str, Any]:
-        """One job a page, so that whoever does not turn pages misses jobs; `name` is not heeded, as older ones did."""
+        """One job a page, so that whoever does not turn pages misses jobs; `name` is not heeded."""
         found = [j for j in self.jobs if query.get("filter") != "ACTIVE" or j["currentState"] not in ENDED]
         at = int(query.get("pageToken") or 0)
         more = {"nextPageToken": str(at + 1)} if at + 1 < len(found) else {}
