@@ -92,8 +92,13 @@ def options(
         own = _dataflow(config, job_name, labels or {})
     else:
         own = _elsewhere(config, job_name)
-    # Our code is in modules that workers import; nothing of the process that submits is worth sending.
-    return PipelineOptions([*own, "--no_save_main_session", *shlex.split(config.runner_options), *extra])
+    try:
+        # Our code is in modules that workers import; nothing of the process that submits is worth sending.
+        chosen = PipelineOptions([*own, "--no_save_main_session", *shlex.split(config.runner_options), *extra])
+        chosen.get_all_options()  # parses them, which it would put off
+    except (ValueError, SystemExit) as error:  # of argparse, which has said more on standard error
+        raise SettingsError(f"DROPFIT_RUNNER_OPTIONS={config.runner_options!r} is malformed: {error}") from error
+    return chosen
 
 
 def _local(config: Settings) -> list[str]:
@@ -104,7 +109,13 @@ def _local(config: Settings) -> list[str]:
     mode = "multi_processing" if config.batch_mode == "processes" else "multi_threading"
     if config.batch_mode == "processes":
         settings.let_children_import(sys.path)
+        logging.getLogger("apache_beam.runners.portability.local_job_service").addFilter(_is_news)
     return [f"--runner={LOCAL}", f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Each worker process says that it has no folder for registries that we do not use."""
+    return "No semi_persistent_directory" not in record.getMessage()
 
 
 def _elsewhere(config: Settings, job_name: str) -> list[str]:

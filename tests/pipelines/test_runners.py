@@ -43,13 +43,16 @@ def test_two_workers_share_the_work_in_threads_of_this_process(tmp_path: Path) -
 
 
 @pytest.mark.verify
-def test_two_workers_can_be_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_can_be_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONSAFEPATH", "")
     batch = Batch(tmp_path)
     runners.run(batch, here(batch_workers=2, batch_mode="processes"), VERSION)
     assert batch.rows() == SQUARES
     assert len(batch.workers()[0]) == 2
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_without_a_number_there_is_a_worker_for_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +87,12 @@ def test_other_runners_take_their_own_options_from_a_setting(runner: Any) -> Non
     assert chosen["job_endpoint"] == "localhost:8099"
     assert chosen["environment_config"] == "localhost:50000"
     assert chosen["save_main_session"] is False
+
+
+@pytest.mark.parametrize("given", ["--job_server_timeout=soon", "--job_endpoint='"])
+def test_options_that_beam_does_not_understand_are_refused_with_the_settings_name(given: str) -> None:
+    with pytest.raises(SettingsError, match="DROPFIT_RUNNER_OPTIONS="):
+        runners.options(here(runner="PortableRunner", runner_options=given), VERSION)
 
 
 @pytest.mark.verify
