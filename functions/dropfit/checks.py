@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .batches import Caps
 from .cells import NUMBER, Marks
 from .contract import RESERVED, Category, Contract, Feature, Number, Problem
 from .csvparts import CODED
@@ -23,6 +24,7 @@ from .errors import BadFile, legible
 from .ingest import through_prepare
 from .instances import FLOAT32, LARGEST, optional
 from .parts import Raw
+from .reading import faults
 from .sheet import guarded
 from .tables import ordered
 
@@ -61,6 +63,11 @@ def check(problem: Problem, contract: Contract, raw: Raw) -> Checked:
     Raises:
         BadFile: when columns are missing, or hold something else throughout.
     """
+    with faults(Caps()):
+        return _checked(problem, contract, raw)
+
+
+def _checked(problem: Problem, contract: Contract, raw: Raw) -> Checked:
     marks = Marks(raw.table.num_rows)
     table = raw.table
     lacking = [f.name for f in contract.features if f.name not in table.column_names and not optional(f)]

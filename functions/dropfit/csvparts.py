@@ -131,6 +131,9 @@ class Parser:
                 table = self._read(piece, wrong)
             except pa.ArrowInvalid as error:
                 failed = FAILED.search(str(error))
+                if failed is None and "parse error" in str(error):
+                    # Rows of a wrong width are set aside by `wrong`, which pyarrow cannot hand what is no text.
+                    raise BadFile("it is not UTF-8 throughout; save it as UTF-8", "not-utf8") from error
                 if failed is None:
                     raise
                 # A cell is no number: what becomes of it is decided cell by cell, from its text.

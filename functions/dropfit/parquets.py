@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .batches import ROWS, Batch, Caps, Meter, check_header, field_too_large
+from .chunks import chunks
 from .errors import BadFile
 from .pages import Page, pages
 
@@ -47,15 +48,15 @@ def read(stream: BinaryIO, needed: Sequence[str], caps: Caps, meter: Meter, size
     names = footer.schema_arrow.names
     check_header(names, needed, caps)
     texts = [n for n in needed if _is_text(n, footer.schema_arrow.field(n).type)]
-    chunks = _chunks(footer, needed, caps)
+    found = _chunks(footer, size, needed, caps)
     ignored = [n for n in names if n not in needed]
     # Texts stay codes of a dictionary until it is known what they decode to. Large row groups come a page at a time.
-    packed = max((sum(chunk.total_compressed_size for chunk in group) for group in chunks), default=0)
+    packed = max((sum(chunk.total_compressed_size for chunk in group) for group in found), default=0)
     file = pq.ParquetFile(
         stream, metadata=footer.metadata, read_dictionary=texts, buffer_size=0 if packed < PAGE else 1024**2, **LIMITS
     )
     following = 1
-    for group, columns in enumerate(chunks):
+    for group, columns in enumerate(found):
         rows = batch_rows(stream, columns)
         for record in file.iter_batches(rows, row_groups=[group], columns=list(needed), use_threads=False):
             for piece in _decoded(record, caps, meter):
@@ -91,7 +92,7 @@ def _is_text(name: str, kind: Any) -> bool:
     return any(test(value) for test in tests)
 
 
-def _chunks(file: Any, needed: Sequence[str], caps: Caps) -> list[list[Any]]:
+def _chunks(file: Any, size: int, needed: Sequence[str], caps: Caps) -> list[list[Any]]:
     """The needed column chunks of each row group.
 
     Raises:
@@ -99,12 +100,11 @@ def _chunks(file: Any, needed: Sequence[str], caps: Caps) -> list[list[Any]]:
     """
     paths = [file.schema.column(i).path for i in range(len(file.schema.names))]
     places = [paths.index(name) for name in needed]
-    groups = [file.metadata.row_group(g) for g in range(file.metadata.num_row_groups)]
-    chunks = [[group.column(place) for place in places] for group in groups]
-    unpacked = sum(chunk.total_uncompressed_size for columns in chunks for chunk in columns)
+    found = [chunks(file.metadata, size, group, places) for group in range(file.metadata.num_row_groups)]
+    unpacked = sum(chunk.total_uncompressed_size for columns in found for chunk in columns)
     if unpacked > caps.max_unpacked_bytes:
         raise BadFile(f"it unpacks to {unpacked:,} bytes, more than {caps.max_unpacked_bytes:,}", "too-large")
-    return chunks
+    return found
 
 
 def batch_rows(stream: BinaryIO, columns: Sequence[Any], most: int = ROWS) -> int:

@@ -113,7 +113,7 @@ def faults(caps: Caps) -> Iterator[None]:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadFile(f"its gzip stream is broken ({error}); upload it again", "broken-gzip") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names in a Parquet footer
         raise _of_arrow(str(error), caps) from error
     except OSError as error:
         # pyarrow tells of damaged pages by a plain OSError; others are faults of the network or of our own disk.
@@ -125,7 +125,7 @@ def faults(caps: Caps) -> Iterator[None]:
 def _of_arrow(message: str, caps: Caps) -> BadFile:
     if "straddling object" in message:
         return row_too_large(caps)
-    if "invalid UTF8" in message:
+    if "invalid utf8" in message.lower():
         return BadFile("it is not UTF-8 throughout; perhaps Latin-1 or Windows-1252. Save it as UTF-8", "not-utf8")
     return BadFile(f"it cannot be read: {message.splitlines()[0] if message else 'damaged'}", "unreadable")
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .batches import Caps, field_too_large
+from .chunks import chunks
 from .contract import Category, Feature
 from .errors import BadFile
 from .parquets import DECODED, LIMITS, PAGE, WINDOW, batch_rows, check_footer
@@ -43,9 +44,10 @@ def plan(stream: BinaryIO, size: int, caps: Caps) -> tuple[list[Range], list[int
     footer = file.metadata
     runs: list[Range] = []
     sizes: list[int] = []
-    for place in range(footer.num_row_groups):
-        group = footer.row_group(place)
-        weight = _packed(group)
+    groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+    packed = size / max(1, sum(group.total_byte_size for group in groups))  # the packed size stands in column chunks
+    for place, group in enumerate(groups):
+        weight = int(group.total_byte_size * packed)
         if runs and runs[-1].rows + group.num_rows <= ROWS:
             runs[-1] = Range(runs[-1].start, place + 1, runs[-1].rows + group.num_rows)
             sizes[-1] += weight
@@ -58,10 +60,6 @@ def plan(stream: BinaryIO, size: int, caps: Caps) -> tuple[list[Range], list[int
 def _opened(stream: BinaryIO, size: int) -> Any:
     check_footer(stream, size)
     return pq.ParquetFile(stream, **LIMITS)
-
-
-def _packed(group: Any) -> int:
-    return sum(group.column(column).total_compressed_size for column in range(group.num_columns))
 
 
 def read(
@@ -84,16 +82,17 @@ def read(
     schema = footer.schema_arrow
     texts = [field.name for field in schema if _is_text(field.type)]
     # Texts are codes of a dictionary until it is known what they decode to. Large row groups come a page at a time.
-    packed = max((_packed(footer.metadata.row_group(place)) for place in groups), default=0)
+    leaves = range(footer.metadata.num_columns)
+    held = [chunks(footer.metadata, size, place, leaves) for place in groups]
+    packed = max((sum(chunk.total_compressed_size for chunk in each) for each in held), default=0)
     buffer = min(MOST, max(LEAST, WINDOW // max(1, len(schema)))) if packed > PAGE else 0
     file = pq.ParquetFile(
         stream, metadata=footer.metadata, read_dictionary=texts, buffer_size=buffer, pre_buffer=False, **LIMITS
     )
     categories = {f.name for f in features if isinstance(f, Category)}
     yield Raw(_typed(pa.Table.from_batches([], file.schema_arrow), schema, categories), np.array([], np.int64), [])
-    for place in groups:
-        group = file.metadata.row_group(place)
-        rows = batch_rows(stream, [group.column(column) for column in range(group.num_columns)], ROWS)
+    for place, each in zip(groups, held, strict=True):
+        rows = batch_rows(stream, each, ROWS)
         for record in file.iter_batches(rows, row_groups=[place], use_threads=False):
             for piece in _bounded(record, caps):
                 table = _typed(pa.Table.from_batches([piece]), schema, categories)

@@ -58,6 +58,7 @@ PURE = (
     "csvparts",
     "jsonparts",
     "rowgroups",
+    "chunks",
     "splits",
     "checks",
 )

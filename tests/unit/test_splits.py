@@ -249,6 +249,7 @@ def parquet(rows: int = 1000) -> bytes:
 CSV = b"leaf,minutes\n" + b"assam,5\n" * 1000
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pyarrow says so on the way
 @pytest.mark.parametrize(
     ("payload", "code"),
     [
@@ -260,6 +261,8 @@ CSV = b"leaf,minutes\n" + b"assam,5\n" * 1000
         (CSV + b"ass", "truncated"),
         (b'{"leaf": "assam"}\n{"leaf": "ass', "truncated"),
         (CSV + b"\xe9t\xe9,5\n", "not-utf8"),
+        (CSV + b"\xe9t\xe9,5,6\n", "not-utf8"),
+        (parquet().replace(b"minutes", b"\xe9inutes"), "unreadable"),
         (gzip.compress(CSV)[:-20], "broken-gzip"),
         (parquet()[:-20], "unreadable"),
         (b"leaf,leaf\na,b\n", "duplicate-columns"),
@@ -271,6 +274,15 @@ def test_a_damaged_file_is_refused_and_says_why(payload: bytes, code: str) -> No
     with pytest.raises(BadFile) as refusal:
         read(payload, planned(payload))
     assert refusal.value.code == code
+
+
+def test_a_footer_that_contradicts_itself_refuses_the_file_and_ends_no_process() -> None:
+    payload = bytearray(parquet())
+    (at,) = (place for place in range(len(payload)) if payload[place:].startswith(b"\x25\x02\x18\x04leaf"))
+    payload[at + 1] = 0  # the column is required now, and has a histogram of who is missing
+    with pytest.raises(BadFile, match="histogram") as refusal:
+        read(bytes(payload), planned(bytes(payload)))
+    assert refusal.value.code == "unreadable"
 
 
 def test_a_file_that_was_cut_since_it_was_planned_is_refused() -> None:
