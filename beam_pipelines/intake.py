@@ -168,16 +168,16 @@ class Window(NamedTuple):
     idle: dict[str, str]
 
 
-def window(services: Services, objects: Sequence[str] = ()) -> Window:
+def window(services: Services, objects: Sequence[str] = (), everything: bool = False) -> Window:
     """The accepted uploads to train on.
 
     Of an object uploaded several times the newest accepted generation counts; named objects narrow the window, else
-    the problem's own length does. What killed its jobs is used only when it is named. What brings neither a row nor a
-    correction takes no place.
+    the problem's own length does, unless `everything` is wanted. What killed its jobs is used only when it is named.
+    What brings neither a row nor a correction takes no place.
     """
     usable = [r for r in services.receipts.all() if r.accepted and (objects or r.code != "crashed")]
     there = {r.object.name: r for r in usable if not objects or r.object.name in objects}
-    now, most = services.problem.ingest_sha256, 0 if objects else services.problem.window
+    now, most = services.problem.ingest_sha256, 0 if objects or everything else services.problem.window
     left_out: dict[str, str] = {}
     checked: set[str] = set()
     while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The job an upload launches: ingest -> train -> gate -> fill table -> promote.
+"""The job an upload launches: ingest -> train -> gate -> fill table -> promote; and `dropfit batch refresh`.
 
 One job at a time, by a lease. What arrives meanwhile is taken in by one more round of the same job; a job that finds
 another at work leaves at once. Every step can be done twice, so a job that was killed anywhere is simply run again:
@@ -15,8 +15,9 @@ import sys
 from types import FrameType
 
 from beam_pipelines.intake import Services
+from beam_pipelines.refresh import Refresh
 from beam_pipelines.round import Round
-from dropfit import lease, orders, settings, storage
+from dropfit import lease, orders, refreshes, settings, storage
 from dropfit.contract import load_problem
 from dropfit.errors import Conflict, ContractError, DropfitError
 from dropfit.lease import Lease
@@ -67,6 +68,8 @@ def refuse_all(config: Settings, buckets: Buckets, job: str, why: ContractError)
                 receipts.advance(receipt, state="failed", reason=reason, code="problem", attempts=0)
             for request in orders.pending(buckets.data):
                 orders.done(buckets.data, request)
+            for refresh in refreshes.pending(buckets.data):
+                refreshes.done(buckets.data, refresh)
     except Conflict as busy:
         LOG.info("%s", busy)
     return 1
@@ -82,7 +85,10 @@ def work(services: Services, job: str) -> None:
         try:
             with Lease(services.buckets.data, job, services.settings.lease_seconds) as held:
                 while waiting(services):
-                    Round(services, job, held).run()
+                    if trains(services):
+                        Round(services, job, held).run()
+                    else:
+                        Refresh(services, job, held).run()
         except Conflict as busy:
             if not lease.is_held(services.buckets.data):
                 continue
@@ -93,7 +99,12 @@ def work(services: Services, job: str) -> None:
 
 
 def waiting(services: Services) -> bool:
-    """Whether an upload has no outcome, or somebody asked for a training."""
+    """Whether an upload has no outcome, or somebody asked for a training or a refresh."""
+    return trains(services) or refreshes.waiting(services.buckets.data)
+
+
+def trains(services: Services) -> bool:
+    """Whether a round has something to do, which goes before a refresh: it may serve another version."""
     return services.receipts.any_open() or orders.waiting(services.buckets.data)
 
 

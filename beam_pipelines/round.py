@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from beam_pipelines import intake, steps
+from beam_pipelines import intake, steps, table
 from beam_pipelines.intake import Services
 from dropfit import attempts, orders
 from dropfit.attempts import Attempts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dropfit.contract import Columns
     from dropfit.manifest import Manifest
     from dropfit.pointer import Current
-    from dropfit.verdict import Completed, Report
+    from dropfit.verdict import Completed
 
 LOG = logging.getLogger(__name__)
 MOVED = "the pointer was moved while this version was in training (a rollback, a pin, an approval) and stays"
@@ -190,27 +190,14 @@ class Round:
         if not report.passed:
             return "kept", "; ".join(report.reasons)
         with log.step("table") as detail:
-            done = steps.fill_table(services, manifest, rows)
-            detail.update(rows=done.rows, table=done.table, snapshot=steps.told(done))
-        if waits := self._waits(since, report):
+            done = table.fill(services, manifest, rows, since)
+            detail.update(table.told(done))
+        if waits := steps.waits(services, since, report, done):
             return "held", f"{waits}; {'; '.join(report.reasons)}"
         with log.step("promote") as detail:
             detail["previous"] = since.pointer.version if since.pointer else ""
             reason = self._promote(done, since)
         return ("kept", reason) if reason else ("promoted", "; ".join(report.reasons))
-
-    def _waits(self, since: Current, report: Report) -> str:
-        """Why a version that has passed is not promoted at once, empty when it is."""
-        decide = "`dropfit rollback VERSION` serves an older one, `dropfit approve` this one"
-        if since.pointer is None and self._services.registry.was_lost():
-            return f"the pointer is gone, so nothing was compared with what was served: {decide}"
-        if report.represented == "unreadable":
-            return f"{report.champion} is served and cannot be read, so nothing was compared with it: {decide}"
-        if since.pointer is not None and since.pointer.pinned:
-            return f"{since.pointer.version} is pinned by {since.pointer.by}: `dropfit unpin`, then `dropfit approve`"
-        if self._services.settings.publish == "hold":
-            return "publish=hold: `dropfit show` and `dropfit approve` or `dropfit reject`"
-        return ""
 
     def _version(
         self, version: str, inputs: list[Receipt], left_out: dict[str, str], since: Current

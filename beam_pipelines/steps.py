@@ -7,7 +7,6 @@ Heavy libraries are imported where they are used: a job that only finds another 
 from __future__ import annotations
 
 import datetime as dt
-import io
 import logging
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from beam_pipelines.intake import Services
-from dropfit import __version__, libraries, tables, view
+from dropfit import __version__, libraries, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
-from dropfit.errors import ArtifactError, Conflict, NotFound
-from dropfit.manifest import FOLDER, Input, Manifest, Shards, Window, table_name
+from dropfit.errors import NotFound
+from dropfit.manifest import Input, Manifest, Window
 from dropfit.receipts import Receipt
 from dropfit.verdict import Completed, Report
 
@@ -166,71 +165,20 @@ def judge(services: Services, manifest: Manifest, rows: Columns, planned: Plan) 
     return report
 
 
-def fill_table(services: Services, manifest: Manifest, rows: Columns) -> Completed:
-    """Predict the key universe, load the version's table, verify it, and write the snapshot of its head.
-
-    A table that an earlier job verified is left alone: it may be served already, or be one to roll back to.
-
-    Raises:
-        Conflict: when the loaded table is not what was predicted.
-        ArtifactError: when the shards are not what was written.
-    """
-    from beam_pipelines import head
-    from dropfit.warehouse import Warehouse
-
-    registry, warehouse, version = services.registry, Warehouse(services.settings), manifest.version
-    table = table_name(version)
-    try:
-        done = registry.completed(version)
-        tables.verify(table, warehouse.facts(table, manifest.contract.key, version), done.rows)
-        if done.snapshot is not None:
-            registry.prove_artifact(done.snapshot)
-        return done
-    except (NotFound, Conflict, ArtifactError):
-        registry.withdraw(version)
-    shards, counts = _predict_keys(services, manifest, rows)
-    warehouse.load(
-        table,
-        tables.columns(manifest.contract),
-        [services.buckets.data.uri(s.name) for s in shards.shards],
-        cluster=manifest.contract.key,
-        labels={"dropfit_version": version.lower()},
-    )
-    tables.verify(table, warehouse.facts(table, manifest.contract.key, version), shards.rows)
-    snapshot, written = head.write(services, manifest, shards, counts)
-    return registry.complete(version, table, shards.rows, snapshot, written.rows, written.groups)
-
-
-def told(done: Completed) -> dict[str, int]:
-    """What a run says of the snapshot that a version has, empty when it has none."""
-    if done.snapshot is None:
-        return {}
-    return {
-        "keys": done.keys,
-        "left_out": done.rows - done.keys,
-        "groups": done.groups,
-        "bytes": done.snapshot.size,
-    }
-
-
-def _predict_keys(services: Services, manifest: Manifest, rows: Columns) -> tuple[Shards, dict[str, int]]:
-    """Predict the key universe into shards; returns them, and how often each key came."""
-    import pyarrow.parquet as pq
-
-    from beam_pipelines import batch_predict, sources
-    from dropfit import version
-
-    data = services.buckets.data
-    loaded = version.load(services.registry, services.problem, manifest.version)
-    universe = tables.key_universe(manifest.contract, rows, loaded.scorer.encoder)
-    sink = io.BytesIO()
-    pq.write_table(tables.features_table(manifest.contract, universe.features), sink, row_group_size=65_536)
-    place = f"{FOLDER}/{manifest.version}"
-    data.put(f"{place}/keys.parquet", sink.getvalue())
-    keys = tuple(sources.expand(services.settings, [data.uri(f"{place}/keys.parquet")]))
-    batch = batch_predict.Batch(manifest.version, keys, data.uri(place), manifest.version, checked=True)
-    ledger, _ = batch_predict.run(services.settings, batch)
-    return ledger.manifest(), universe.counts
+def waits(services: Services, since: Current, report: Report, done: Completed) -> str:
+    """Why a version that has passed is not promoted at once, empty when it is."""
+    decide = "`dropfit rollback VERSION` serves an older one, `dropfit approve` this one"
+    if since.pointer is None and services.registry.was_lost():
+        return f"the pointer is gone, so nothing was compared with what was served: {decide}"
+    if report.represented == "unreadable":
+        return f"{report.champion} is served and cannot be read, so nothing was compared with it: {decide}"
+    if since.pointer is not None and since.pointer.pinned:
+        return f"{since.pointer.version} is pinned by {since.pointer.by}: `dropfit unpin`, then `dropfit approve`"
+    if done.shift is not None and done.shift.breaks:
+        return f"its table has a {done.shift.told}: `dropfit show`, then `dropfit approve` or `dropfit reject`"
+    if services.settings.publish == "hold":
+        return "publish=hold: `dropfit show` and `dropfit approve` or `dropfit reject`"
+    return ""
 
 
 def repair_view(services: Services) -> None:

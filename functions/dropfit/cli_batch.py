@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import settings as config
-from .terminal import AsJson, err, out, print_json
+from .terminal import AsJson, Wait, err, follower, out, person, print_json, tell_until_done
 from .text import plain
 
 if TYPE_CHECKING:
@@ -140,3 +140,28 @@ def _tell(found: Scored, seconds: float) -> None:
         )
         for reason, rows in list(found.reasons.items())[:10]:
             out.print(f"  {rows:,}  {plain(reason)}")
+
+
+@app.command()
+def refresh(
+    wait: Wait = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Also when no key has come, and although its predictions lie far from the served ones."
+        ),
+    ] = False,
+) -> None:
+    """Fill the static-serving table anew with the served model when keys have come: no training, the same version."""
+    from . import deployment, lease, refreshes
+    from .launch import launcher
+
+    settings, buckets = deployment.connect()
+    following = follower(buckets)
+    request = refreshes.ask(buckets.data, person(), force)
+    if lease.read(buckets.data)[0] is None:
+        out.print(f"refresh launched: {plain(launcher(settings).launch())}")
+    else:
+        out.print("a job is at work; it will refresh the table when it is done")
+    if wait:
+        tell_until_done(following.run(lambda: not refreshes.is_waiting(buckets.data, request)))

@@ -95,7 +95,7 @@ class Collector:
         if orphan.kind == "version":
             if not self._withdraw(orphan.version):
                 return False
-        elif orphan.table and orphan.table in self._pointed_at():
+        elif orphan.table and orphan.table in self._served().values():
             return False
         if orphan.kind == "table":
             self._warehouse.drop(orphan.table)
@@ -115,18 +115,19 @@ class Collector:
         except (NotFound, ArtifactError):
             completed = None
         self._registry.withdraw(version)
-        if table_name(version) not in self._pointed_at():
+        if version not in self._served():
             return True
         if completed is not None:
-            self._registry.restore(completed)
+            self._registry.complete(completed)
         return False
 
-    def _pointed_at(self) -> set[str]:
-        """The tables that must stay: the served one and those of the rollback targets."""
+    def _served(self) -> dict[str, str]:
+        """The versions that must stay, the served one and the rollback targets -> their tables."""
         pointer = self._registry.current().pointer
         if pointer is None:
-            return set()
-        return {pointer.table, *(served.table for served in pointer.trail[-self._settings.keep_versions :])}
+            return {}
+        kept = [pointer.as_served(), *pointer.trail[-self._settings.keep_versions :]]
+        return {served.version: served.table for served in kept}
 
     def _needed(self) -> set[str]:
         """The versions that are served, may be served again, or are being made."""
@@ -190,13 +191,20 @@ class Collector:
         return {snapshot.name} if snapshot else set()
 
     def _tables(self, needed: set[str]) -> list[Orphan]:
-        kept = {table_name(version) for version in needed} | self._pointed_at()
+        kept = {self._table(version) for version in needed} | set(self._served().values())
         made = self._warehouse.tables()
         return [
-            Orphan("table", table, "its version is neither served nor waiting", table=table)
+            Orphan("table", table, "its version is neither served nor waiting, or has a newer one", table=table)
             for table, created in made.items()
             if table not in kept and created < self._cutoff
         ]
+
+    def _table(self, version: str) -> str:
+        """The table that a version names itself; until it is complete, the one that its training fills."""
+        try:
+            return self._registry.completed(version).table
+        except (NotFound, ArtifactError):
+            return table_name(version)
 
     def _shards(self, needed: set[str]) -> list[Orphan]:
         found = []
@@ -209,7 +217,7 @@ class Collector:
                 continue
             if gone:
                 why = "no list of shards names them" if version in needed else "its version is not needed any more"
-                table = "" if version in needed else table_name(version)
+                table = "" if version in needed else self._table(version)
                 found.append(Orphan("shards", version, why, tuple(gone), table))
         return found
 

@@ -224,8 +224,19 @@ def _exported(detail: Mapping[str, Any]) -> str:
     return f"ONNX, {detail['bytes'] / 1024:,.0f} KiB, {share}"
 
 
+def _counted(detail: Mapping[str, Any]) -> str:
+    if "keys" not in detail:
+        return "ended without a count"
+    as_before = "the same" if detail["same"] else "not the same"
+    return f"{detail['keys']:,} in accepted rows, {detail['before']:,} in the served table: {as_before}"
+
+
 def _filled(detail: Mapping[str, Any]) -> str:
     filled = f"{detail.get('rows', 0):,} keys in {detail.get('table', 'no table')}"
+    if sample := detail.get("sample"):
+        filled += f", {sample['rows']:,} of them predicted again (largest difference {sample['largest']:.3g})"
+    if shift := detail.get("shift"):
+        filled += f"; {shift['measure']} {shift['size']:.3f} from {shift['against']}"
     head = detail.get("snapshot")
     if not head:
         return filled
@@ -239,7 +250,9 @@ STEPS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "train": ("model fitted", _fitted),
     "export": ("model exported", _exported),
     "gate": ("judged", lambda d: "; ".join(d.get("reasons", ()))),
+    "universe": ("keys counted", _counted),
     "table": ("table filled", _filled),
+    "swap": ("table exchanged", lambda d: f"instead of {d['previous']}" if d.get("previous") else ""),
     "promote": ("promoted", lambda d: f"instead of {d['previous']}" if d.get("previous") else "the first version"),
 }
 """What of a run is told, and how."""

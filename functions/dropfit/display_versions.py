@@ -12,7 +12,6 @@ from rich.table import Table
 
 from . import explain
 from .display import coloured, grid, when
-from .manifest import table_name
 from .text import plain
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ def version(told: Story) -> Group:
     facts = grid(f"Version {plain(manifest.version)}", "", "")
     facts.show_header = False
     facts.add_row("stands", coloured(told.standing))
-    table = table_name(manifest.version) if told.complete else "not filled"
-    facts.add_row("table", plain(table))
+    facts.add_row("table", _table(told.completed))
     facts.add_row("its head", _head(told.completed))
     facts.add_row("code", f"{plain(manifest.problem)}, revision {plain(manifest.revision[:12]) or 'not known'}")
     facts.add_row("libraries", plain(", ".join(f"{name} {number}" for name, number in manifest.libraries.items())))
@@ -58,6 +56,20 @@ def version(told: Story) -> Group:
     words = [Padding(plain(line), (0, 0, 0, 1)) for line in explain.why(told)]
     end = f"`dropfit show {manifest.version} --save FOLDER` puts the report with its plots there."
     return Group(facts, inputs, *words, Padding(f"[dim]{plain(end)}[/]", (1, 0, 0, 1)))
+
+
+def _table(completed: Completed | None) -> str:
+    """A verified table in words: what it holds, and what was found when it was verified."""
+    if completed is None:
+        return "not filled"
+    verified = when(completed.verified_at.isoformat())
+    told = [f"{completed.table}: {completed.rows:,} rows, each key once; verified {verified}"]
+    if (sample := completed.sample) is not None:
+        again = f"{sample.rows:,} of them predicted again, {sample.differing} differ"
+        told.append(f"{again} (largest difference {sample.largest:.3g})")
+    if completed.shift is not None:
+        told.append(completed.shift.told)
+    return plain("; ".join(told))
 
 
 def _head(completed: Completed | None) -> str:

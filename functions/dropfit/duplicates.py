@@ -75,6 +75,19 @@ def hashes(problem: Problem, columns: Columns) -> Hashes:
     return Hashes(_combined([parts[n] for n in identity], rows), contents.astype(np.uint32))
 
 
+def digest(columns: Columns, names: Sequence[str]) -> str:
+    """A text for a set of rows that holds each once: the same rows in any order give the same on every machine.
+
+    Args:
+        columns: shape (rows,) each.
+        names: of the columns that count.
+    """
+    rows = length(columns)
+    found = _combined([_hashed(columns[name]) for name in names], rows)
+    total, crossed = np.add.reduce(found, dtype=np.uint64), np.bitwise_xor.reduce(found, initial=np.uint64(0))
+    return f"{rows}-{int(total):016x}{int(crossed):016x}"
+
+
 def _hashed(values: Array) -> Array:
     from pandas.util import hash_array
 

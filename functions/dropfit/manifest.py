@@ -18,9 +18,14 @@ FOLDER = "tables"
 """Where tables are prepared, in the data bucket, a folder a version."""
 
 
-def table_name(version: str) -> str:
-    """The table of a version: ids hold a hyphen, table names do not."""
-    return f"{VIEW}__{version.replace('-', '_')}"
+def table_name(version: str, filling: str = "") -> str:
+    """The table of a version: ids hold a hyphen, table names do not.
+
+    Args:
+        version: its id.
+        filling: which filling of it, as a refresh names them; empty for the one that its training made.
+    """
+    return f"{VIEW}__{version.replace('-', '_')}" + (f"__{filling}" if filling else "")
 
 
 class Artifact(msgspec.Struct, frozen=True):

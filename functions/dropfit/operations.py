@@ -193,10 +193,10 @@ class Desk:
     def _unserved(self, version: str, previous: str) -> Served:
         """What serving a version takes that the pointer does not remember; it is not checked yet."""
         try:
-            snapshot = self._registry.completed(version).snapshot
-        except NotFound:
-            snapshot = None  # it is not complete, as the check will say
-        return Served(version, table_name(version), previous, self._registry.seal(version), snapshot=snapshot)
+            done = self._registry.completed(version)
+        except NotFound:  # it is not complete, as the check will say
+            return Served(version, table_name(version), previous, self._registry.seal(version))
+        return Served(version, done.table, previous, self._registry.seal(version), snapshot=done.snapshot)
 
     def _still_complete(self, pointer: Pointer, since: Current) -> None:
         """Take the swap back when `dropfit gc` began to remove the version just before it."""

@@ -164,6 +164,27 @@ class PointerFile:
         target = Served(version, table, before.version if before else "", manifest_sha256, snapshot=snapshot)
         return self._swap(since, target, before.epoch if before else 0, by, pinned=False)
 
+    def refill(self, table: str, since: Current, snapshot: Artifact | None = None) -> Pointer:
+        """Compare-and-swap the table of the version that is served, and nothing else of the pointer.
+
+        Since when it is served, by whom, whether it is pinned, the epoch and the trail stay as they are: nobody has
+        decided anything about a version.
+
+        Args:
+            table: a newer table of the same version, complete and verified.
+            since: the pointer as it was when that was found out.
+            snapshot: the head of its table as a file.
+
+        Raises:
+            Conflict: when the pointer has moved since then, or there is none.
+        """
+        if since.pointer is None:
+            raise Conflict("nothing is served whose table could be replaced")
+        fresh = {"table": table, "snapshot": snapshot, "nonce": secrets.token_hex(8)}
+        pointer = msgspec.structs.replace(since.pointer, **fresh)
+        self._bucket.replace(CURRENT, documents.encode(pointer), since.generation)
+        return pointer
+
     def move(self, target: Served, since: Current, by: str, pinned: bool = False) -> Pointer:
         """Compare-and-swap the pointer because a person says so: no training begun before may undo it.
 

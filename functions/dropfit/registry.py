@@ -15,7 +15,6 @@ Nothing is parsed before its size and hash are those that the manifest declares.
 from __future__ import annotations
 
 import collections
-import datetime as dt
 import logging
 import re
 from pathlib import Path
@@ -158,25 +157,8 @@ class Registry(PointerFile):
         """
         return documents.decode(self._bucket.read(f"{PREFIX}{version}/report.json"), Report, SMALL)
 
-    def complete(
-        self,
-        version: str,
-        table: str,
-        rows: int,
-        snapshot: Artifact | None = None,
-        keys: int = 0,
-        groups: int = 0,
-    ) -> Completed:
-        """Say that a version's table is verified; done twice, the later one stands, of the same table."""
-        now = dt.datetime.now(dt.UTC)
-        done = Completed(
-            version=version, table=table, rows=rows, verified_at=now, snapshot=snapshot, keys=keys, groups=groups
-        )
-        self.restore(done)
-        return done
-
-    def restore(self, done: Completed) -> None:
-        """Say it as it was said before, of a version that was withdrawn in vain."""
+    def complete(self, done: Completed) -> None:
+        """Say that a version's table is verified. Said again, the later one stands: a newer table, or more facts."""
         self._bucket.put(f"{PREFIX}{done.version}/table.json", documents.encode(done), "application/json")
 
     def completed(self, version: str) -> Completed:

@@ -56,6 +56,8 @@ def _settings(policy: Policy, inputs: Sequence[Feature], target: Target) -> Iter
             yield f"confidence is for labels and probabilities, and {target.name} is a quantity"
         elif not 0 < policy.confidence <= 1:
             yield "confidence is a probability: more than 0, at most 1"
+    if policy.max_shift is not None and not 0 < policy.max_shift <= 1:
+        yield "max_shift lies above 0 and is 1 at most, or is None"
     if policy.beyond is not None:
         if policy.beyond < 0:
             yield "beyond is a share of a range's width: 0 or more"

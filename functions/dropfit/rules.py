@@ -81,6 +81,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         beyond: abstain where a number lies further outside the range seen in training than so many widths of it.
         fallback: what is served instead of an abstention, unless a rule forbids it there, and where nothing else
             can answer. Without it the value is null.
+        max_shift: a table waits for a person when its predictions lie further than this (0 to 1) from those of the
+            served one: Kolmogorov-Smirnov statistic of numbers, total variation of labels. None is no limit.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -90,6 +92,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confidence: float | None = None
     beyond: float | None = None
     fallback: float | str | None = None
+    max_shift: float | None = 0.4
 
     def __post_init__(self) -> None:
         """Refuse bounds that nothing can keep."""

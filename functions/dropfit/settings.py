@@ -41,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         lease_seconds: a job that has not renewed its lease for so long is taken for dead.
         sweep_grace_seconds: how long an object may wait for its event before the sweeper registers it.
         keep_versions: so many versions that were served last stay ready for `dropfit rollback`.
+        refresh_hours: when rows were accepted after the served table was filled, it is filled anew at this age; 0 is
+            never.
         gc_grace_seconds: `dropfit gc` leaves alone what is younger.
         max_attempts: how often an upload whose processing crashed is tried before it is recorded as failed.
         max_bad_share: a file with a larger share of rejected rows (0 to 1) is quarantined whole.
@@ -96,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lease_seconds: Annotated[float, msgspec.Meta(ge=12)] = 60.0
     sweep_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     keep_versions: Count = 5
+    refresh_hours: Annotated[float, msgspec.Meta(ge=0)] = 24.0
     gc_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 7 * 86_400.0
     max_attempts: Count = 3
     max_bad_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5

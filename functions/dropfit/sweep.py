@@ -11,7 +11,8 @@ import logging
 
 import msgspec
 
-from . import lease, orders, storage, view
+from . import lease, orders, refreshes, storage, view
+from .errors import ArtifactError
 from .launch import Launcher, launcher
 from .operations import settle_decided
 from .receipts import Receipt, Receipts, UploadedObject
@@ -62,9 +63,19 @@ def sweep_with(settings: Settings, buckets: Buckets, start: Launcher) -> Swept:
     registered = register_missing(buckets, settings.sweep_grace_seconds)
     settle_decided(Registry(buckets.models), Receipts(buckets.data))
     # The lease first: while a job is at work, a long backlog need not be read to learn that somebody waits.
-    if lease.is_held(buckets.data) or not something_waits(buckets, settings):
+    if lease.is_held(buckets.data):
         return Swept(registered, "")
-    return Swept(registered, start.launch())
+    order_refresh(buckets, settings)
+    return Swept(registered, start.launch() if something_waits(buckets, settings) else "")
+
+
+def order_refresh(buckets: Buckets, settings: Settings) -> None:
+    """Leave the schedule's order when the served table is due to be filled anew."""
+    try:
+        if refreshes.due(buckets.data, Registry(buckets.models), settings, dt.datetime.now(dt.UTC)):
+            refreshes.schedule(buckets.data)
+    except ArtifactError as error:  # told by status, and no reason to leave uploads lying
+        LOG.warning("no refresh is ordered: %s", error)
 
 
 def register_missing(buckets: Buckets, grace_seconds: float) -> int:
@@ -81,10 +92,10 @@ def register_missing(buckets: Buckets, grace_seconds: float) -> int:
 
 
 def something_waits(buckets: Buckets, settings: Settings) -> bool:
-    """Whether an open receipt is due, or somebody asked for a training."""
+    """Whether an open receipt is due, or somebody asked for a training or a refresh."""
     now = dt.datetime.now(dt.UTC)
     due = any(_is_due(receipt, settings, now) for receipt in Receipts(buckets.data).open())
-    return due or orders.waiting(buckets.data)
+    return due or orders.waiting(buckets.data) or refreshes.waiting(buckets.data)
 
 
 def _is_due(receipt: Receipt, settings: Settings, now: dt.datetime) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import datetime as dt
 import io
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,10 @@ from .contract import Category, Columns, Contract, Feature, Label
 from .encoding import Encoder, take
 from .errors import Conflict
 from .keys import joined
+from .manifest import Manifest
 from .runtime import Scored
+
+UNFIT = re.compile(r"[^a-z0-9_-]")
 
 
 class TableColumn(NamedTuple):
@@ -66,6 +70,17 @@ def _kind(feature: Feature) -> str:
     if isinstance(feature, Category):
         return "STRING"
     return "INT64" if feature.integer else "FLOAT64"
+
+
+def labels(manifest: Manifest, filling: str) -> dict[str, str]:
+    """A table's labels: lower-case letters, digits, hyphens and underscores, at most 63 of them, as BigQuery has it.
+
+    Args:
+        manifest: of the version that predicts.
+        filling: `training`, or which refresh.
+    """
+    named = {"version": manifest.version, "problem": manifest.contract.name, "filling": filling}
+    return {f"dropfit_{what}": UNFIT.sub("_", text.lower())[:63] for what, text in named.items()}
 
 
 class Universe(NamedTuple):

@@ -112,6 +112,47 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     importance: tuple[Importance, ...] = ()
 
 
+class Sampled(msgspec.Struct, frozen=True):
+    """Rows of a table that were read back and predicted again.
+
+    Attributes:
+        rows: how many.
+        differing: those that are not what the model says now: a rounding on an edge, at most.
+        largest: the largest difference of a number.
+    """
+
+    rows: int
+    differing: int
+    largest: float
+
+
+class Shift(msgspec.Struct, frozen=True):
+    """How far the predictions of a table lie from those of the table that was served when it was filled.
+
+    Attributes:
+        against: that table.
+        measure: what was measured, in words.
+        size: 0 (alike) to 1 (nothing in common).
+        limit: the policy's max_shift; None for no limit.
+    """
+
+    against: str
+    measure: str
+    size: float
+    limit: float | None
+
+    @property
+    def breaks(self) -> bool:
+        """Whether the table waits for a person."""
+        return self.limit is not None and self.size > self.limit
+
+    @property
+    def told(self) -> str:
+        """The numbers in words."""
+        allowed = "no limit" if self.limit is None else f"the policy's max_shift is {self.limit:g}"
+        return f"{self.measure} of {self.size:.3f} from {self.against} ({allowed})"
+
+
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
     """A version is complete: its table is loaded and verified, so it may be served.
 
@@ -123,6 +164,10 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
         snapshot: the head of the table as a file, None in a version that has none.
         keys: rows of the table that the snapshot holds, those of the most frequent keys.
         groups: back-off groups that it holds.
+        universe: of the keys that it holds, whatever their order: the same keys, the same text. Empty when not known.
+        sample: what a sample of it was found to be, None when it was not read back.
+        shift: how far it lies from the table that was served then, None when there was none to compare with.
+        looked_at: when a refresh last found nothing to do; None when none did.
     """
 
     version: str
@@ -132,6 +177,10 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Artifact | None = None
     keys: int = 0
     groups: int = 0
+    universe: str = ""
+    sample: Sampled | None = None
+    shift: Shift | None = None
+    looked_at: dt.datetime | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

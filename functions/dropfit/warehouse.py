@@ -22,6 +22,7 @@ from .errors import ArtifactError, BadRequest, NotFound, SettingsError, is_trans
 from .manifest import VIEW
 from .rules import ABSTENTION
 from .settings import Settings
+from .shift import ABSTAINED, BINS, Count
 from .tables import TableColumn, TableFacts
 
 RETRY = Retry(predicate=is_transient, initial=0.5, maximum=20.0, timeout=120.0)
@@ -84,12 +85,16 @@ class Warehouse:
             columns: its schema.
             uris: the objects.
             cluster: columns to cluster by; BigQuery takes four at most, and no FLOAT64.
-            labels: of the table.
+            labels: of the table, and of the job.
         """
         config = _load_config(columns, labels)
         config.clustering_fields = [c.name for c in columns if c.name in cluster and c.kind != "FLOAT64"][:4] or None
         with _ours(self.name(table)):
             AGAIN(self._load_once)(list(uris), self.name(table), config)
+            # Labels of a job are not its table's, and a dataset may give new tables an end; a rollback may need them.
+            made = bigquery.Table(self.name(table))
+            made.labels, made.expires = dict(labels), None
+            self._client.update_table(made, ["labels", "expires"], retry=RETRY, timeout=TIMEOUT)
 
     def load_into(
         self, table: str, columns: Sequence[TableColumn], uris: Sequence[str], labels: Mapping[str, str]
@@ -136,6 +141,45 @@ class Warehouse:
             )"""  # noqa: S608 (names are checked, the value is a parameter)
         (row,) = self.query(sql, {"version": version, "abstained": ABSTENTION})
         return TableFacts(*(int(row[name] or 0) for name in ("all_rows", "all_keys", "null_rows", "other_rows")))
+
+    def sample(self, table: str, key: Sequence[str], rows: int) -> list[dict[str, Any]]:
+        """So many rows of a table (or all), every column of each; chosen by a hash of their key: always the same."""
+        # With FARM_FINGERPRINT there the emulator leaves out the probabilities, and takes ten times as long.
+        chosen = f"MD5(TO_JSON_STRING(STRUCT({', '.join(f'`{name}`' for name in key)})))"
+        sql = f"SELECT * FROM `{self.name(table)}` ORDER BY {chosen} LIMIT {rows:d}"  # noqa: S608
+        return [dict(row.items()) for row in self.query(sql, {})]
+
+    def spread(self, before: str, after: str, numbers: bool) -> list[Count]:
+        """How often each prediction occurs in two tables.
+
+        Args:
+            before: the older; numbers are counted between its quantiles, at them, and beyond.
+            after: the newer.
+            numbers: whether predictions are numbers, and not labels.
+
+        Raises:
+            NotFound: when one is gone.
+        """
+        given: dict[str, Any] = {}
+        place = "prediction"
+        if numbers:
+            sql = f"SELECT APPROX_QUANTILES(prediction, {BINS}) AS edges FROM `{self.name(before)}`"  # noqa: S608
+            given["edges"] = sorted(set(self.query(sql, {})[0]["edges"] or ()))
+            # A bin between two edges has an even number, an edge itself an odd one.
+            place = "2 * RANGE_BUCKET(prediction, @edges) - IF(prediction IN UNNEST(@edges), 1, 0)"
+        sql = f"""
+            SELECT place, COUNTIF(older) AS n_before, COUNTIF(NOT older) AS n_after
+            FROM (
+              SELECT IF(prediction IS NULL, NULL, {place}) AS place, TRUE AS older FROM `{self.name(before)}`
+              UNION ALL
+              SELECT IF(prediction IS NULL, NULL, {place}) AS place, FALSE AS older FROM `{self.name(after)}`
+            ) GROUP BY place"""  # noqa: S608
+        found = self.query(sql, given)
+        counted = []
+        for number, row in enumerate(found):
+            at = ABSTAINED if row["place"] is None else row["place"] if numbers else number  # labels have no order
+            counted.append(Count(at, row["n_before"], row["n_after"]))
+        return counted
 
     def point_view(self, table: str) -> None:
         """Make the view show a table: one atomic statement."""
@@ -194,9 +238,14 @@ class Warehouse:
         return [dict(row.items()) for row in self.query(sql, key)]
 
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[Any]:
-        """Rows of a query with named parameters (str, int, float)."""
+        """Rows of a query with named parameters (str, int, float, or a list of float)."""
         kinds = {str: "STRING", int: "INT64", float: "FLOAT64"}
-        given = [bigquery.ScalarQueryParameter(n, kinds[type(v)], v) for n, v in parameters.items()]
+        given = [
+            bigquery.ArrayQueryParameter(n, "FLOAT64", v)
+            if isinstance(v, list)
+            else bigquery.ScalarQueryParameter(n, kinds[type(v)], v)
+            for n, v in parameters.items()
+        ]
         config = bigquery.QueryJobConfig(query_parameters=given)
         with _ours(self._dataset):
             rows: list[Any] = AGAIN(self._query_once)(sql, config)

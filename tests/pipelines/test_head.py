@@ -12,7 +12,7 @@ import msgspec
 import pandas as pd
 import pytest
 
-from beam_pipelines import head, intake, steps
+from beam_pipelines import head, intake, table
 from dropfit import backoff
 from dropfit.keys import normal
 from dropfit.manifest import Shards
@@ -165,7 +165,7 @@ def test_a_snapshot_that_was_damaged_before_the_promotion_is_made_again(
     there.buckets.models.put(completed.snapshot.name, b"something else")
     manifest = there.registry.manifest(version)
     rows, _ = intake.accepted_rows(there.services, there.receipts.all())
-    again = steps.fill_table(there.services, manifest, rows)
+    again = table.fill(there.services, manifest, rows, there.registry.current())
     assert again.snapshot == completed.snapshot
     there.registry.prove_artifact(again.snapshot)
 
@@ -179,7 +179,7 @@ def test_a_version_from_before_there_were_snapshots_is_rolled_back_to(
         there.work()
     pointer = there.registry.current().pointer
     old = there.registry.completed(pointer.previous)
-    there.registry.complete(old.version, old.table, old.rows)
+    there.registry.complete(msgspec.structs.replace(old, snapshot=None, keys=0, groups=0))
     trail = tuple(msgspec.structs.replace(s, snapshot=None) for s in pointer.trail)
     there.buckets.models.put("current.json", msgspec.json.encode(msgspec.structs.replace(pointer, trail=trail)))
     desk = Desk(there.registry, Receipts(there.buckets.data), Warehouse(there.settings), "ann")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from beam_pipelines import intake, steps
+from beam_pipelines import intake, table
 from dropfit import orders, quarantine, sweep
 from dropfit.operations import Desk
 from dropfit.warehouse import Warehouse
@@ -90,13 +90,13 @@ def test_a_rollback_during_a_training_sticks(
 ) -> None:
     there = house()
     first, _ = twice(there, penguins)
-    fill = steps.fill_table
+    fill = table.fill
 
     def meanwhile(*given: Any) -> Any:
         desk(there).rollback()
         return fill(*given)
 
-    monkeypatch.setattr(steps, "fill_table", meanwhile)
+    monkeypatch.setattr(table, "fill", meanwhile)
     receipt = there.upload("c.csv", penguins[2])
     there.work()
     assert (served(there), shown(there)) == (first, {first})
@@ -110,7 +110,7 @@ def test_a_training_killed_before_a_rollback_and_resumed_after_it_does_not_undo_
     first, _ = twice(there, penguins)
     receipt = there.upload("c.csv", penguins[2])
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "fill_table", lambda *given: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(table, "fill", lambda *given: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):  # stands for a job that is killed: nothing of ours is raised
             there.work()
     desk(there).rollback()

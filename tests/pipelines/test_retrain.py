@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from penguins import FEATURES
 
-from beam_pipelines import intake, retrain, steps
+from beam_pipelines import intake, retrain, steps, table
 from dropfit import lease, orders, runs
 from dropfit.contract import Number
 from dropfit.errors import LeaseLost, Unavailable
@@ -37,7 +37,7 @@ def _parquet(rows: pd.DataFrame) -> bytes:
     return sink.getvalue()
 
 
-def table(house: House) -> list[dict[str, Any]]:
+def shown(house: House) -> list[dict[str, Any]]:
     warehouse = Warehouse(house.settings)
     return [dict(row.items()) for row in warehouse.query(f"SELECT * FROM `{warehouse.name('predictions')}`", {})]
 
@@ -54,7 +54,7 @@ def test_an_upload_becomes_a_served_version_and_a_table(house: Make, penguins: l
         ("PAL0708.csv", receipt.object.generation, outcome.accepted.rows)
     ]
     assert manifest.metrics["log_loss"] < manifest.constant["log_loss"]
-    rows = table(there)
+    rows = shown(there)
     keys = {tuple(row[name] for name in manifest.contract.key) for row in rows}
     assert len(rows) == len(keys) > 100
     assert {row["model_version"] for row in rows} == {pointer.version}
@@ -177,7 +177,7 @@ def test_a_job_killed_before_the_promotion_is_finished_by_the_next(
     there = house()
     receipt = there.upload("a.csv", penguins[0])
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "fill_table", lambda *given: (_ for _ in ()).throw(SystemExit(137)))
+        patch.setattr(table, "fill", lambda *given: (_ for _ in ()).throw(SystemExit(137)))
         with pytest.raises(SystemExit):
             there.work()
     assert there.registry.current().pointer is None
@@ -265,20 +265,20 @@ def test_a_pointer_moved_during_training_is_left_where_it_is(
     there.upload("a.csv", penguins[0])
     there.work()
     served = there.registry.current()
-    fill = steps.fill_table
+    fill = table.fill
 
     def meanwhile(*given: Any) -> Any:
         there.registry.promote(served.pointer.version, served.pointer.table, there.registry.current())
         return fill(*given)
 
-    monkeypatch.setattr(steps, "fill_table", meanwhile)
+    monkeypatch.setattr(table, "fill", meanwhile)
     receipt = there.upload("b.csv", penguins[1])
     there.work()
     outcome = there.outcome(receipt)
     assert outcome.state == "kept"
     assert "moved" in outcome.reason
     assert there.registry.current().pointer.version == served.pointer.version
-    assert {row["model_version"] for row in table(there)} == {served.pointer.version}
+    assert {row["model_version"] for row in shown(there)} == {served.pointer.version}
 
 
 def test_a_job_that_finds_another_at_work_leaves_at_once(house: Make, penguins: list[Path]) -> None:
@@ -421,9 +421,9 @@ def test_the_view_of_a_job_killed_after_its_promotion_is_mended_by_the_next(
         with pytest.raises(SystemExit):
             there.work()
     served = there.registry.current().pointer.version
-    assert {row["model_version"] for row in table(there)} != {served}
+    assert {row["model_version"] for row in shown(there)} != {served}
     there.work()
-    assert {row["model_version"] for row in table(there)} == {served}
+    assert {row["model_version"] for row in shown(there)} == {served}
 
 
 def test_a_problem_that_cannot_be_loaded_fails_what_waits_with_the_reason(

@@ -39,6 +39,7 @@ from dropfit.pointer import Current
 from dropfit.registry import Registry
 from dropfit.settings import Settings
 from dropfit.storage import Stored
+from dropfit.verdict import Completed
 
 GENERATIONS = itertools.count(1_700_000_000_000_000)
 
@@ -314,7 +315,7 @@ def shelve(target: Target, **changes: Any) -> Shelf:
     )
     registry.publish(made)
     head, held = headed(registry, problem, rows)
-    registry.complete("v1", "predictions__v1", held.rows, head, held.rows, held.groups)
+    registry.complete(completed("v1", "predictions__v1", held.rows, head, held.rows, held.groups))
     registry.promote("v1", "predictions__v1", Current(None, 0), snapshot=head)
     return Shelf(problem, rows, trained, bucket, made, head)
 
@@ -335,6 +336,15 @@ def headed(registry: Registry, problem: Problem, rows: Columns) -> tuple[Artifac
         path = Path(folder) / f"head{snapshot.SUFFIX}"
         written = snapshot.write(path, held, groups, 1024**2)
         return registry.add_file("v1", "snapshot", path), written
+
+
+def completed(
+    version: str, table: str, rows: int, head: Artifact | None = None, keys: int = 0, groups: int = 0, **more: Any
+) -> Completed:
+    """What is said of a version whose table is verified."""
+    now = dt.datetime.now(dt.UTC)
+    made = {"version": version, "table": table, "rows": rows, "snapshot": head, "keys": keys, "groups": groups}
+    return Completed(**made, verified_at=now, **more)
 
 
 def manifest(version: str, problem: Problem | None = None, **changes: Any) -> Manifest:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from fakes import FakeBucket, manifest
+from fakes import FakeBucket, completed, manifest
 
 from dropfit.errors import Unavailable
 from dropfit.manifest import Artifact, Input, table_name
@@ -66,7 +66,7 @@ class Room:
         now = dt.datetime.now(dt.UTC)
         self.registry.judge(Report(version=version, passed=passed, reasons=("so",), judged_at=now, champion=champion))
         if passed:
-            self.registry.complete(version, table_name(version), 10, self.head(version), 5, 1)
+            self.registry.complete(completed(version, table_name(version), 10, self.head(version), 5, 1))
             self.tables.there.add(table_name(version))
 
     def head(self, version: str) -> Artifact:

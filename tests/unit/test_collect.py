@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes import FakeBucket, manifest, settings
+from fakes import FakeBucket, completed, manifest, settings
 
 from dropfit import attempts, documents
 from dropfit.collect import Collector, Orphan
@@ -75,7 +75,7 @@ class Attic:
             self.data.put(f"tables/{version}/manifest.json", documents.encode(listed))
             self.tables.made[table_name(version)] = dt.datetime.now(dt.UTC)
             head = self.registry.add_artifact(version, "snapshot", ".head", b"head of " + version.encode())
-            self.registry.complete(version, table_name(version), 3, head, 3, 1)
+            self.registry.complete(completed(version, table_name(version), 3, head, 3, 1))
 
     def shard(self, version: str) -> str:
         name = f"tables/{version}/shards/{len(list(self.data.list())):04x}.parquet"
@@ -190,7 +190,7 @@ def test_snapshots_of_a_needed_version_that_nothing_names_go_and_those_that_some
     stale = attic.registry.add_artifact("v9", "snapshot", ".head", b"made and never named")
     served = attic.registry.completed("v8").snapshot
     newer = attic.registry.add_artifact("v8", "snapshot", ".head", b"made since v8 was served")
-    attic.registry.complete("v8", table_name("v8"), 3, newer)
+    attic.registry.complete(completed("v8", table_name("v8"), 3, newer))
     attic.age()
     young = attic.registry.add_artifact("v9", "snapshot", ".head", b"made just now")
     removed = [(o.kind, o.name) for o in attic.collect() if "v9" in o.name or "v8" in o.name]

@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import pytest
+from fakes import completed
 from rich.console import Console
 from room import Room
 
@@ -50,7 +51,7 @@ def test_one_version_is_told_with_its_data_and_its_table(room: Room) -> None:
 
 
 def test_one_without_a_snapshot_is_told_so(room: Room) -> None:
-    room.registry.complete("v4", "predictions__v4", 10)
+    room.registry.complete(completed("v4", "predictions__v4", 10))
     assert "no snapshot" in text(display.version(explain.story(room.registry, "v4")))
     room.make("v5", passed=False)
     assert "no snapshot" in text(display.version(explain.story(room.registry, "v5")))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fakes import completed
 from room import Room
 
 from dropfit import operations
@@ -134,7 +135,7 @@ def test_a_version_that_the_pointer_does_not_remember_is_served_with_the_snapsho
 
 
 def test_a_version_from_before_there_were_snapshots_is_served_again_without_one(room: Room) -> None:
-    room.registry.complete("v4", table_name("v4"), 10)
+    room.registry.complete(completed("v4", table_name("v4"), 10))
     room.registry.promote("v4", table_name("v4"), room.registry.current(), "job", room.registry.seal("v4"))
     assert room.desk.rollback("v3").pointer.snapshot == room.head("v3")
     assert room.desk.rollback("v4").pointer.snapshot is None

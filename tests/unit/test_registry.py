@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes import FakeBucket, manifest
+from fakes import FakeBucket, completed, manifest
 
 from dropfit import artifacts, documents
 from dropfit.documents import SMALL
@@ -223,7 +223,7 @@ def test_a_file_outside_any_versions_folder_is_not_asked_for(
 
 
 def test_a_versions_table_mark_may_not_name_another_versions_snapshot(bucket: FakeBucket, registry: Registry) -> None:
-    registry.complete("v1", "t1", 3, registry.add_artifact("v2", "snapshot", ".head", b"rows"), 3, 0)
+    registry.complete(completed("v1", "t1", 3, registry.add_artifact("v2", "snapshot", ".head", b"rows"), 3, 0))
     with pytest.raises(ArtifactError, match="not its own"):
         registry.completed("v1")
 

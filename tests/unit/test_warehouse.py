@@ -42,6 +42,7 @@ class Client:
         self.fault = fault
         self.failures: list[Exception] = []
         self.asked: list[Any] = []
+        self.patched: list[Any] = []
 
     def _answer(self, *given: Any, **named: Any) -> Any:
         self.asked.append((given, named))
@@ -53,6 +54,9 @@ class Client:
         if self.failures:
             raise self.failures.pop(0)
         return []
+
+    def update_table(self, table: Any, fields: list[str], **named: Any) -> None:
+        self.patched.append((table, fields))
 
     load_table_from_uri = query = _answer
 
@@ -81,6 +85,14 @@ def test_a_table_is_clustered_by_no_more_than_four_columns_and_by_no_fraction(cl
     config = client.asked[0][1]["job_config"]
     assert config.clustering_fields == ["n0", "n2", "n4", "n6"]
     assert [field.name for field in config.schema][:2] == ["n0", "n1"]
+
+
+def test_a_loaded_table_has_its_labels_and_no_end_whatever_the_dataset_gives_new_tables(client: Client) -> None:
+    named = {"dropfit_version": "v", "dropfit_problem": "tea"}
+    Warehouse(SETTINGS).load("predictions__x", (), ["gs://d/a"], (), named)
+    ((table, fields),) = client.patched
+    sent = table._build_resource(fields)  # the request that the client makes of it: null takes an end away
+    assert (table.table_id, sent) == ("predictions__x", {"labels": named, "expirationTime": None})
 
 
 def test_a_name_that_is_no_table_never_reaches_a_query(client: Client) -> None:
