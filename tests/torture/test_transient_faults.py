@@ -175,6 +175,8 @@ def table(
 WAREHOUSE: dict[str, tuple[Callable[[Warehouse, str], Any], Any]] = {
     "load": (lambda w, uri: w.load("t2", COLUMNS, [uri], ("pot",), {}), None),
     "facts": (lambda w, uri: w.facts("t", ("pot",), "v"), TableFacts(3, 3, 0, 0)),
+    "sample": (lambda w, uri: sorted(row["pot"] for row in w.sample("t", ("pot",), 9)), [1, 2, 3]),
+    "spread": (lambda w, uri: sum(c.before + c.after for c in w.spread("t", "t", True)), 6),
     "point_view": (lambda w, uri: w.point_view("t"), None),
     "make_view": (lambda w, uri: w.make_view("pots", "SELECT pot FROM `{entries}`", w.name("t")), None),
     "look_up": (lambda w, uri: [row["prediction"] for row in w.look_up({"pot": 2})], [0.25]),

@@ -169,6 +169,38 @@ def test_a_version_that_was_kept_or_never_finished_goes_and_its_report_stays(att
     }
 
 
+def refreshed(attic: Attic, version: str) -> str:
+    """The version's table was filled anew; returns the new one."""
+    table = table_name(version, "r1")
+    attic.tables.made[table] = dt.datetime.now(dt.UTC)
+    head = attic.registry.add_artifact(version, "snapshot", ".head", b"newer head of " + version.encode())
+    attic.registry.refill(table, attic.registry.current(), head)
+    attic.registry.complete(completed(version, table, 4, head, 4, 1))
+    return table
+
+
+def test_of_a_version_that_was_refreshed_the_newer_table_stays_and_the_one_before_goes(attic: Attic) -> None:
+    table = refreshed(attic, "v9")
+    for name in ("v10", "v11"):  # and stays while it may be rolled back to
+        attic.make(name)
+        head = attic.registry.completed(name).snapshot
+        attic.registry.promote(name, table_name(name), attic.registry.current(), snapshot=head)
+    attic.age()
+    attic.collect(keep=3)
+    assert table in attic.tables.made
+    assert table_name("v9") not in attic.tables.made
+    assert {v for v in attic.registry.ids() if attic.whole(v)} == {"v8", "v9", "v10", "v11"}
+
+
+def test_a_table_that_the_pointer_names_stays_although_its_job_died_before_it_said_so(attic: Attic) -> None:
+    before = attic.registry.completed("v9")
+    table = refreshed(attic, "v9")
+    attic.registry.complete(before)
+    attic.age()
+    attic.collect()
+    assert {table, table_name("v9")} <= set(attic.tables.made)
+
+
 def test_a_table_without_a_version_goes_and_foreign_tables_are_not_listed(attic: Attic) -> None:
     attic.tables.made["predictions__lost"] = dt.datetime(2013, 1, 1, tzinfo=dt.UTC)
     assert "predictions__lost" in [o.table for o in attic.collect()]

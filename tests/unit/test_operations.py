@@ -31,6 +31,21 @@ def test_a_rollback_serves_the_version_before_model_and_table_together(room: Roo
     assert room.pointer.snapshot == room.head("v2")
 
 
+def test_a_version_that_was_refreshed_comes_back_with_its_newest_table(room: Room) -> None:
+    table = table_name("v3", "r1")
+    head = room.registry.add_artifact("v3", "snapshot", ".head", b"newer head of v3")
+    room.tables.there.add(table)
+    room.registry.refill(table, room.registry.current(), head)
+    room.registry.complete(completed("v3", table, 12, head))
+    room.desk.rollback()
+    moved = room.desk.rollback("v3")
+    assert (moved.pointer.table, moved.pointer.snapshot, room.tables.view) == (table, head, table)
+    room.models.put(CURRENT, b"{")  # and also where the pointer no longer tells of it
+    room.tables.view = ""
+    moved = room.desk.rollback("v3")
+    assert (moved.pointer.table, moved.pointer.snapshot, room.tables.view) == (table, head, table)
+
+
 def test_rolling_back_again_goes_further_back_and_not_to_and_fro(room: Room) -> None:
     room.desk.rollback()
     assert room.desk.rollback().pointer.version == "v1"

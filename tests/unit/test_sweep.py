@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
 import pytest
-from fakes import FakeBucket, settings
+from fakes import FakeBucket, completed, settings
 
-from dropfit import orders
+from dropfit import orders, refreshes
 from dropfit.errors import Unavailable
 from dropfit.lease import Lease
 from dropfit.receipts import PREFIX, Receipt, Receipts, UploadedObject
+from dropfit.registry import Registry
 from dropfit.storage import Buckets
 from dropfit.sweep import Swept, sweep_with
 
@@ -44,8 +46,6 @@ def drop(buckets: Buckets, name: str, age: float) -> UploadedObject:
 
 def age_receipt(buckets: Buckets, receipt: Receipt, seconds: float) -> None:
     """Pretend that a receipt last changed so long ago."""
-    import datetime as dt
-
     data: Any = buckets.data
     older = msgspec.structs.replace(receipt, updated_at=receipt.updated_at - dt.timedelta(seconds=seconds))
     name = f"{PREFIX}{receipt.id}.json"
@@ -121,6 +121,51 @@ def test_an_upload_whose_job_crashed_is_tried_again_after_a_pause_that_grows(
 def test_an_upload_that_no_job_has_begun_on_is_due_at_once(buckets: Buckets) -> None:
     Receipts(buckets.data).register(drop(buckets, "new.csv", 0))
     assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "job 1")
+
+
+def served(buckets: Buckets, hours: float) -> Registry:
+    """A version whose table was verified so many hours ago."""
+    registry = Registry(buckets.models)
+    at = dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
+    registry.complete(msgspec.structs.replace(completed("v1", "predictions__v1", 3), verified_at=at))
+    registry.promote("v1", "predictions__v1", registry.current())
+    return registry
+
+
+def test_a_table_that_is_old_is_refreshed_once_rows_have_come_since(buckets: Buckets) -> None:
+    served(buckets, 25)
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "")
+    buckets.data.put("accepted/some.parquet", b"rows")
+    assert sweep_with(settings(refresh_hours=0), buckets, Launches()) == Swept(0, "")
+    assert sweep_with(settings(refresh_hours=26), buckets, Launches()) == Swept(0, "")
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "job 1")
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "job 1")
+    (order,) = refreshes.pending(buckets.data)
+    assert (order.by, order.force) == ("the schedule", False)
+
+
+def test_rows_that_were_there_when_the_table_was_filled_or_looked_at_refresh_nothing(buckets: Buckets) -> None:
+    data: Any = buckets.data
+    registry = served(buckets, 25)
+    data.put("accepted/old.parquet", b"rows")
+    data.age("accepted/old.parquet", 26 * 3600)
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "")
+    data.put("accepted/new.parquet", b"rows")
+    found = msgspec.structs.replace(registry.completed("v1"), looked_at=dt.datetime.now(dt.UTC))
+    registry.complete(found)
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(0, "")
+
+
+@pytest.mark.parametrize("broken", ["current.json", "versions/v1/table.json"])
+def test_a_pointer_or_a_table_that_cannot_be_read_is_no_reason_to_leave_uploads_lying(
+    buckets: Buckets, broken: str
+) -> None:
+    served(buckets, 25)
+    buckets.data.put("accepted/some.parquet", b"rows")
+    buckets.models.put(broken, b"{")
+    drop(buckets, "lost.csv", GRACE + 1)
+    assert sweep_with(SETTINGS, buckets, Launches()) == Swept(1, "job 1")
+    assert not refreshes.waiting(buckets.data)
 
 
 def test_a_job_that_cannot_be_started_is_told_and_the_receipt_stays_open(buckets: Buckets) -> None:

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An order for a refresh waits until it has had its outcome."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import FakeBucket
+
+from dropfit import refreshes
+
+
+def test_an_order_waits_until_it_is_done(bucket: FakeBucket) -> None:
+    assert not refreshes.waiting(bucket)
+    request = refreshes.ask(bucket, "ann", force=True)
+    assert (request.by, request.force) == ("ann", True)
+    assert refreshes.is_waiting(bucket, request)
+    assert refreshes.pending(bucket) == [request]
+    for _ in range(2):
+        refreshes.done(bucket, request)
+    assert not refreshes.waiting(bucket)
+
+
+def test_the_schedule_leaves_one_order_however_often_it_is_asked(bucket: FakeBucket) -> None:
+    for _ in range(3):
+        refreshes.schedule(bucket)
+    (request,) = refreshes.pending(bucket)
+    assert request.by == "the schedule"
+
+
+def test_attempts_are_counted_and_given_back(bucket: FakeBucket) -> None:
+    request = refreshes.count(bucket, refreshes.ask(bucket, "ann"), 1)
+    assert refreshes.pending(bucket)[0].attempts == 1
+    refreshes.count(bucket, request, request.attempts - 2)
+    assert refreshes.pending(bucket)[0].attempts == 0
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{}", b"[]"])
+def test_an_unreadable_order_is_put_aside_and_the_others_go_on(bucket: FakeBucket, garbage: bytes) -> None:
+    bucket.put(refreshes.PREFIX + "x.json", garbage)
+    request = refreshes.ask(bucket, "ann")
+    assert refreshes.pending(bucket) == [request]
+    assert bucket.read("quarantine/refreshes/x.json") == garbage
