@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from fakes import Shelf, pots
+from doors import Door
+from fakes import Shelf, eventually, pots
 from mill import Mill
 
 from dropfit import refreshes, runs, view
@@ -49,6 +51,24 @@ def test_keys_that_came_since_are_in_the_table_by_the_same_version(mill: Mill) -
     assert keys < mill.keys()
     assert mill.registry.completed("v1").table == after.table
     assert not refreshes.waiting(mill.data)  # type: ignore[arg-type]
+
+
+def test_predict_answers_from_the_new_table_although_the_version_is_the_one_that_it_has(
+    mill: Mill, opened: Callable[..., Door]
+) -> None:
+    door, keys = opened(mill.models, mill.problem, mode="static", miss="error"), mill.keys()
+    more(mill)
+    mill.order()
+    known = next(k for k in keys if None not in k)
+    assert door.ask({"instances": [dict(zip(mill.problem.key, known, strict=True))]})[0] == 200
+    mill.work()
+    key = next(k for k in mill.keys() - keys if k[1] is not None)
+    instance = dict(zip(mill.problem.key, key, strict=True))
+    (row,) = [r for r in mill.rows if all(r[name] == value for name, value in instance.items())]
+    _, document, _ = eventually(lambda: (told := door.ask({"instances": [instance]}))[0] == 200 and told)
+    (told,) = document["predictions"]
+    assert (told["source"], told["value"]) == ("table", row["prediction"])
+    assert document["model_version"] == "v1"
 
 
 def test_without_a_new_key_nothing_is_filled_unless_somebody_insists(mill: Mill) -> None:
