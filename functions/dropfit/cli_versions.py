@@ -98,7 +98,7 @@ def approve(
         bool, typer.Option("--anyway", help="Although it was compared with another version than the served one.")
     ] = False,
 ) -> None:
-    """Serve a version that has passed the gate and waits (publish=hold, or a pin)."""
+    """Serve a version that has passed the gate and waits (publish=hold, a pin, or predictions that moved far)."""
     desk, registry = _desk()
     _tell(desk.approve(resolve(registry, version), anyway))
 

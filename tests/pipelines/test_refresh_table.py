@@ -95,10 +95,8 @@ def test_a_refresh_serves_the_keys_that_came_by_the_version_that_was_served(reco
 def test_a_refresh_that_races_a_decision_is_dropped(
     recorded: House, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    desk, registry = (
-        Desk(recorded.registry, recorded.receipts, Warehouse(recorded.settings), "ann"),
-        recorded.registry,
-    )
+    registry = recorded.registry
+    desk = Desk(registry, recorded.receipts, Warehouse(recorded.settings), "ann")
     orders.ask(recorded.buckets.data, ())
     recorded.work()
     second = served(recorded)
