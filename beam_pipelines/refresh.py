@@ -27,7 +27,7 @@ from dropfit.runs import RunLog
 from dropfit.verdict import Completed
 
 if TYPE_CHECKING:
-    from beam_pipelines.table import Keys
+    from beam_pipelines.table import Wanted
 
 LOG = logging.getLogger(__name__)
 TRIES = 5
@@ -121,7 +121,7 @@ class Refresh:
         self._log.run.version = manifest.version
         served = self._settled(manifest, since.pointer)
         with self._log.step("universe") as detail:
-            found = self._keys(manifest)
+            found = self._wanted(manifest)
             same = served is not None and served.universe == found.digest
             detail.update(keys=int(found.digest.split("-")[0]), before=served.rows if served else 0, same=same)
         if same and not force:
@@ -136,7 +136,7 @@ class Refresh:
             detail["previous"] = since.pointer.table
             return self._swapped(done, since.pointer)
 
-    def _keys(self, manifest: Manifest) -> Keys:
+    def _wanted(self, manifest: Manifest) -> Wanted:
         """The keys of all accepted rows, whatever the window is.
 
         Raises:
@@ -152,9 +152,9 @@ class Refresh:
         rows, _ = intake.accepted_rows(self._services, inputs)
         if not length(rows):
             raise ArtifactError("there are no accepted rows any more: a table of no keys serves nobody")
-        return table.keys(self._services, manifest, rows)
+        return table.wanted(self._services, manifest, rows)
 
-    def _filled(self, manifest: Manifest, found: Keys, filling: str, since: Current) -> Completed:
+    def _filled(self, manifest: Manifest, found: Wanted, filling: str, since: Current) -> Completed:
         """Another table of the version, made now or by a job that was killed before it could serve it."""
         note = f"{FOLDER}/{manifest.version}/{filling}.json"
         done = self._noted(note)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-class Keys(NamedTuple):
+class Wanted(NamedTuple):
     """What a table is to hold.
 
     Attributes:
@@ -65,7 +65,7 @@ def fill(services: Services, manifest: Manifest, rows: Columns, since: Current) 
     done = finished(services, manifest)
     if done is None:
         registry.withdraw(version)
-        done = made(services, manifest, keys(services, manifest, rows), table_name(version), "training")
+        done = made(services, manifest, wanted(services, manifest, rows), table_name(version), "training")
         registry.complete(done)
     moved = shifted(services, manifest, done.table, since)
     if moved != done.shift:
@@ -98,8 +98,8 @@ def check(services: Services, manifest: Manifest, done: Completed) -> None:
         services.registry.prove_artifact(done.snapshot)
 
 
-def keys(services: Services, manifest: Manifest, rows: Columns) -> Keys:
-    """The keys of accepted rows, and the version that predicts them.
+def wanted(services: Services, manifest: Manifest, rows: Columns) -> Wanted:
+    """The keys of accepted rows, as a table holds them, and the version that predicts them.
 
     Raises:
         ArtifactError: when the version is broken.
@@ -109,10 +109,10 @@ def keys(services: Services, manifest: Manifest, rows: Columns) -> Keys:
 
     loaded = version.load(services.registry, services.problem, manifest.version)
     universe = tables.key_universe(manifest.contract, rows, loaded.scorer.encoder)
-    return Keys(loaded, universe, digest(universe.features, manifest.contract.key))
+    return Wanted(loaded, universe, digest([universe.features], manifest.contract.key))
 
 
-def made(services: Services, manifest: Manifest, found: Keys, table: str, filling: str) -> Completed:
+def made(services: Services, manifest: Manifest, found: Wanted, table: str, filling: str) -> Completed:
     """Predict keys into a table, load it, verify it, prove it, write its snapshot; nobody is told of it yet.
 
     Args:
@@ -191,7 +191,7 @@ def told(done: Completed) -> dict[str, Any]:
     }
 
 
-def _predicted(services: Services, manifest: Manifest, found: Keys) -> Shards:
+def _predicted(services: Services, manifest: Manifest, found: Wanted) -> Shards:
     """Predict the keys into shards."""
     import pyarrow.parquet as pq
 

@@ -75,17 +75,23 @@ def hashes(problem: Problem, columns: Columns) -> Hashes:
     return Hashes(_combined([parts[n] for n in identity], rows), contents.astype(np.uint32))
 
 
-def digest(columns: Columns, names: Sequence[str]) -> str:
+def digest(batches: Iterable[Columns], names: Sequence[str]) -> str:
     """A text for a set of rows that holds each once: the same rows in any order give the same on every machine.
 
     Args:
-        columns: shape (rows,) each.
+        batches: of the rows.
         names: of the columns that count.
+
+    Returns:
+        How many rows, a hyphen, and 32 hexadecimal digits.
     """
-    rows = length(columns)
-    found = _combined([_hashed(columns[name]) for name in names], rows)
-    total, crossed = np.add.reduce(found, dtype=np.uint64), np.bitwise_xor.reduce(found, initial=np.uint64(0))
-    return f"{rows}-{int(total):016x}{int(crossed):016x}"
+    rows, total, crossed = 0, 0, 0
+    for columns in batches:
+        found = _combined([_hashed(columns[name]) for name in names], length(columns))
+        rows += len(found)
+        total += int(np.add.reduce(found, dtype=np.uint64))
+        crossed ^= int(np.bitwise_xor.reduce(found, initial=0))
+    return f"{rows}-{total % 2**64:016x}{crossed:016x}"
 
 
 def _hashed(values: Array) -> Array:

@@ -97,7 +97,8 @@ def stands(
 
 def why(told: Story) -> list[str]:
     """Why the version is served, or why not, in sentences."""
-    return [_made_of(told.manifest), _measured(told.manifest), *_judged(told), *_served(told), *_next(told)]
+    said = (_judged(told), _moved(told), _served(told), _next(told))
+    return [_made_of(told.manifest), _measured(told.manifest), *(line for lines in said for line in lines)]
 
 
 def _made_of(manifest: Manifest) -> str:
@@ -124,6 +125,11 @@ def _judged(told: Story) -> list[str]:
     verdict = "The gate let it pass" if told.report.passed else "The gate kept it from being served"
     against = f", compared with {told.report.champion}" if told.report.champion else ""
     return [f"{verdict}{against}: {'; '.join(told.report.reasons)}."]
+
+
+def _moved(told: Story) -> list[str]:
+    shift = told.completed.shift if told.completed is not None else None
+    return [f"Its table lies far from the one that was served: {shift.told}."] if shift and shift.breaks else []
 
 
 def _served(told: Story) -> list[str]:

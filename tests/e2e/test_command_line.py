@@ -22,7 +22,7 @@ from localcloud.cloud import LocalCloud
 Dropfit = Callable[..., Any]
 INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
 VERBS = (
-    *("up", "down", "status", "upload", "predict", "train", "logs", "runs", "replay", "gc", "quarantine"),
+    *("up", "down", "status", "upload", "predict", "train", "logs", "runs", "replay", "gc", "quarantine", "batch"),
     *("versions", "show", "why", "rollback", "pin", "unpin", "approve", "reject", "reproduce"),
 )
 
@@ -132,6 +132,14 @@ def test_logs_lists_and_shows_the_newest_of_a_name(dropfit: Dropfit, home: Path)
     missing = dropfit("logs", "nothing", home=home)
     assert missing.returncode == 1
     assert "retrain-" in missing.stderr
+
+
+def test_a_refresh_is_ordered_and_says_that_no_key_has_come(dropfit: Dropfit, home: Path) -> None:
+    told = dropfit("batch", "refresh", "--wait", home=home)
+    assert told.returncode == 0
+    assert "refresh launched" in told.stdout or "a job is at work" in told.stdout
+    assert "keys counted" in told.stdout
+    assert "no key has come or gone" in told.stdout
 
 
 def test_where_nothing_runs_every_verb_says_what_to_do(dropfit: Dropfit, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_filled_twice_and_over_the_leavings_of_a_dead_bundle_a_table_is_the_same
     recorded.buckets.data.put(f"tables/{pointer.version}/shards/dead.parquet", sink.getvalue())
     inputs = [r for r in recorded.receipts.all() if r.object.name == "a.csv"]
     accepted, _ = intake.accepted_rows(recorded.services, inputs)
-    keys = table.keys(recorded.services, manifest, accepted)
+    keys = table.wanted(recorded.services, manifest, accepted)
     for filling in ("one", "two"):
         done = table.made(recorded.services, manifest, keys, table_name(pointer.version, filling), filling)
         assert done.rows == len(rows)

@@ -16,6 +16,7 @@ from dropfit import explain, overview
 from dropfit.collect import Orphan
 from dropfit.runs import RunLog
 from dropfit.storage import Stored
+from dropfit.verdict import Sampled, Shift
 
 
 def text(renderable: Any) -> str:
@@ -66,6 +67,17 @@ def test_a_run_is_told_with_its_steps_and_one_that_was_killed_as_such(room: Room
     told = text(display.runs(overview.runs(room.data, 5)))  # type: ignore[arg-type]
     assert "ingest 0.0" in told
     assert "worse in [red]the north[/]" in told
+
+
+def test_a_version_tells_what_was_found_of_its_table(room: Room) -> None:
+    shift = Shift("predictions__v3", "total variation", 0.61, 0.4)
+    done = completed("v4", "predictions__v4", 12, sample=Sampled(10, 0, 1e-7), shift=shift)
+    room.registry.complete(done)
+    told = text(display.version(explain.story(room.registry, "v4")))
+    assert "predictions__v4: 12 rows, each key once; verified" in told
+    assert "10 of them predicted again, 0 differ" in told
+    assert "total variation of 0.610 from predictions__v3 (the policy's max_shift is 0.4)" in told
+    assert "Its table lies far from the one that was served" in told
 
 
 def test_orphans_are_told_with_their_bytes() -> None:

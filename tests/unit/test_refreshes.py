@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from fakes import FakeBucket
+from fakes import FakeBucket, pots
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dropfit import refreshes
+from dropfit.duplicates import digest
+from dropfit.encoding import take
 
 
 def test_an_order_waits_until_it_is_done(bucket: FakeBucket) -> None:
@@ -40,3 +45,16 @@ def test_an_unreadable_order_is_put_aside_and_the_others_go_on(bucket: FakeBucke
     request = refreshes.ask(bucket, "ann")
     assert refreshes.pending(bucket) == [request]
     assert bucket.read("quarantine/refreshes/x.json") == garbage
+
+
+@given(st.permutations(list(range(30))), st.integers(1, 29))
+def test_the_same_keys_in_any_order_and_any_batches_are_the_same_and_one_more_is_not(
+    order: list[int], cut: int
+) -> None:
+    rows, names = pots(30), ("leaf", "cup", "pot")
+    mixed = take(rows, np.array(order))
+    whole = digest([rows], names)
+    assert digest([take(mixed, np.arange(cut)), take(mixed, np.arange(cut, 30))], names) == whole
+    assert digest([take(mixed, np.arange(29))], names) != whole
+    assert digest([{**rows, "pot": rows["pot"] + 1}], names) != whole
+    assert whole.startswith("30-")
