@@ -129,7 +129,7 @@ class Refresh:
         filling = f"r{sha256(f'{found.digest} {since.pointer.table}'.encode())[:8]}"
         with self._log.step("table") as detail:
             done = self._filled(manifest, found, filling, since)
-            detail.update(table.told(done))
+            detail.update(table.told(self._services, done))
         if done.shift is not None and done.shift.breaks and not force:
             return Ended("held", f"{done.table} has a {done.shift.told}: it is not served; {FORCE}")
         with self._log.step("swap") as detail:

@@ -191,7 +191,7 @@ class Round:
             return "kept", "; ".join(report.reasons)
         with log.step("table") as detail:
             done = table.fill(services, manifest, rows, since)
-            detail.update(table.told(done))
+            detail.update(table.told(services, done))
         if waits := steps.waits(services, since, report, done):
             return "held", f"{waits}; {'; '.join(report.reasons)}"
         with log.step("promote") as detail:

@@ -8,7 +8,6 @@ nobody is served from it.
 from __future__ import annotations
 
 import datetime as dt
-import io
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,18 +17,20 @@ from beam_pipelines.intake import Services
 from dropfit import shift, tables
 from dropfit.contract import Label
 from dropfit.errors import ArtifactError, Conflict, NotFound
-from dropfit.manifest import Artifact, Manifest, Shards, table_name
+from dropfit.manifest import FOLDER, Artifact, Manifest, Shards, table_name
 from dropfit.verdict import Completed, Sampled, Shift
 
 if TYPE_CHECKING:
     from dropfit.contract import Columns
     from dropfit.pointer import Current
     from dropfit.snapshot import Written
-    from dropfit.tables import Universe
+    from dropfit.universe import Universe
     from dropfit.version import Version
     from dropfit.warehouse import Warehouse
 
 LOG = logging.getLogger(__name__)
+TRAINING = "training"
+"""The filling that a training makes."""
 
 
 class Wanted(NamedTuple):
@@ -37,7 +38,7 @@ class Wanted(NamedTuple):
 
     Attributes:
         version: that predicts.
-        universe: the keys, with their features and how often each came.
+        universe: the keys, and how often each was counted.
         digest: of the keys, whatever their order.
     """
 
@@ -65,7 +66,7 @@ def fill(services: Services, manifest: Manifest, rows: Columns, since: Current) 
     done = finished(services, manifest)
     if done is None:
         registry.withdraw(version)
-        done = made(services, manifest, wanted(services, manifest, rows), table_name(version), "training")
+        done = made(services, manifest, wanted(services, manifest, rows), table_name(version), TRAINING)
         registry.complete(done)
     moved = shifted(services, manifest, done.table, since)
     if moved != done.shift:
@@ -104,12 +105,12 @@ def wanted(services: Services, manifest: Manifest, rows: Columns) -> Wanted:
     Raises:
         ArtifactError: when the version is broken.
     """
+    from beam_pipelines import keys
     from dropfit import version
-    from dropfit.duplicates import digest
 
     loaded = version.load(services.registry, services.problem, manifest.version)
-    universe = tables.key_universe(manifest.contract, rows, loaded.scorer.encoder)
-    return Wanted(loaded, universe, digest([universe.features], manifest.contract.key))
+    chosen = keys.choose(services, manifest, rows)
+    return Wanted(loaded, chosen, keys.digest(chosen, manifest.contract.key))
 
 
 def made(services: Services, manifest: Manifest, found: Wanted, table: str, filling: str) -> Completed:
@@ -127,7 +128,7 @@ def made(services: Services, manifest: Manifest, found: Wanted, table: str, fill
         ArtifactError: when the shards are not what was written.
     """
     warehouse = _warehouse(services)
-    shards = _predicted(services, manifest, found)
+    shards = _predicted(services, manifest, found, filling)
     warehouse.load(
         table,
         tables.columns(manifest.contract),
@@ -172,8 +173,10 @@ def shifted(services: Services, manifest: Manifest, table: str, since: Current) 
     return Shift(against.table, measure, round(size, 6), contract.policy.max_shift)
 
 
-def told(done: Completed) -> dict[str, Any]:
-    """What a run says of a table: its facts, its snapshot (empty when it has none), its sample and its shift."""
+def told(services: Services, done: Completed) -> dict[str, Any]:
+    """What a run says of a table: its facts, keys, snapshot (empty when it has none), sample and shift."""
+    from beam_pipelines import keys
+
     head = done.snapshot and {
         "keys": done.keys,
         "left_out": done.rows - done.keys,
@@ -185,31 +188,31 @@ def told(done: Completed) -> dict[str, Any]:
         "table": done.table,
         # What verify lets pass has no others.
         "facts": {"keys": done.rows, "nulls": 0, "strangers": 0},
+        "universe": keys.told(services, done.version),
         "snapshot": head or {},
         "sample": msgspec.to_builtins(done.sample),
         "shift": msgspec.to_builtins(done.shift),
     }
 
 
-def _predicted(services: Services, manifest: Manifest, found: Wanted) -> Shards:
-    """Predict the keys into shards."""
-    import pyarrow.parquet as pq
+def _predicted(services: Services, manifest: Manifest, found: Wanted, filling: str) -> Shards:
+    """Predict the keys into shards. What a job that was killed had done of the same keys stands."""
+    from beam_pipelines import batch_predict, keys, sources
 
-    from beam_pipelines import batch_predict
-
-    data = services.buckets.data
-    sink = io.BytesIO()
-    pq.write_table(tables.features_table(manifest.contract, found.universe.features), sink, row_group_size=65_536)
-    name = f"{batch_predict.folder(manifest.version)}/keys.parquet"
-    data.put(name, sink.getvalue())
-    return batch_predict.run(data.uri(name), services.settings, manifest.version)
+    version, data = manifest.version, services.buckets.data
+    place = f"{FOLDER}/{version}"
+    names = keys.write(services, manifest, found.universe, found.version.scorer.encoder.encoding, place, found.digest)
+    inputs = tuple(sources.expand(services.settings, [data.uri(name) for name in names]))
+    name = version if filling == TRAINING else f"{version}-{filling}"
+    batch = batch_predict.Batch(version, inputs, data.uri(place), name, checked=True)
+    return batch_predict.run(services.settings, batch)[0].manifest()
 
 
 def _headed(services: Services, manifest: Manifest, shards: Shards, found: Universe) -> tuple[Artifact, Written]:
     """The snapshot of the table's head."""
     from beam_pipelines import head
 
-    return head.write(services, manifest, shards, found.counts)
+    return head.write(services, manifest, shards, found)
 
 
 def _proved(warehouse: Warehouse, version: Version, table: str, rows: int) -> Sampled:

@@ -9,16 +9,21 @@ are calibrated, so is their weighted mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .contract import Columns, Contract
+from .contract import Contract
 from .keys import SEPARATOR, normal
 from .records import Row
 
+if TYPE_CHECKING:
+    from .keyset import Axes
+
 Array = np.ndarray[Any, Any]
+CHUNK = 8_192
+"""Groups whose rows are made at a time."""
 
 
 def group_key(values: Sequence[Any]) -> str:
@@ -29,68 +34,98 @@ def group_key(values: Sequence[Any]) -> str:
     return f"{len(values)}{SEPARATOR}{SEPARATOR.join(map(normal, values))}"
 
 
-def groups(
-    contract: Contract,
-    keys: Columns,
-    values: Array,
-    weights: Array,
-    classes: tuple[str, ...] = (),
-    probabilities: Array | None = None,
-) -> list[tuple[str, Row]]:
-    """The mean prediction of every declared group, the coarsest first, and of one level the most frequent first.
+class Groups:
+    """The mean prediction of every declared group, summed one column of predictions at a time.
 
     Args:
         contract: names the key and its back-off groups.
-        keys: the key columns, shape (rows,) each. Their order decides the last bit of a mean: give them sorted.
-        values: predictions, shape (rows,): float64 with NaN, or labels with None, where the policy left none. Such
-            rows do not count, nor do labels without probabilities; a group of these alone is left out.
-        weights: how often each key came, shape (rows,), above 0.
-        classes: labels in the order of the probabilities, for a label target.
-        probabilities: shape (rows, classes), for a label target.
-
-    Returns:
-        (group key, row): of a number the weighted mean; of a label the weighted mean of the probabilities, and the
-        most probable label, the first of equals.
+        axes: of the key's columns.
+        numbers: the keys, shape (keys,). Their order decides the last bit of a mean: give one and the same.
+        weights: how often each key came, shape (keys,); 0 for one whose prediction does not count, because the policy
+            left none. A group of these alone is left out.
+        classes: labels in the order of their probabilities, for a label target.
+        most: so many groups at most are worth making, the coarsest first, and of one level the most frequent.
     """
-    counts = np.array([value is not None and value == value for value in values.tolist()], dtype=bool)
-    if probabilities is not None:
-        counts &= probabilities.any(axis=1)
-    weight = np.where(counts, weights, 0).astype(np.float64)
-    means = np.asarray(values, dtype=np.float64)[:, None] if probabilities is None else probabilities
-    weighted = np.where(counts[:, None], means, 0.0) * weight[:, None]
-    found: list[tuple[str, Row]] = []
-    member = np.zeros(len(values), dtype=np.int64)
-    for size in range(max(map(len, contract.backoff), default=-1) + 1):
-        if size:
-            member = _refined(member, keys[contract.key[size - 1]])
-        if contract.key[:size] in contract.backoff:
-            columns = [keys[name] for name in contract.key[:size]]
-            found += _level(columns, member, weighted, weight, classes)
-    return found
+
+    def __init__(
+        self,
+        contract: Contract,
+        axes: Axes,
+        numbers: Array,
+        weights: Array,
+        classes: tuple[str, ...] = (),
+        most: int = 2**31,
+    ) -> None:
+        self._axes, self._classes = axes, classes
+        self._weights = np.asarray(weights, dtype=np.float64)
+        self._levels: list[_Level] = []
+        self.count = 0
+        """Groups there are, those beyond `most` included."""
+        self._counting = self._weights > 0
+        for columns in sorted(map(len, contract.backoff)):
+            begun, member = _members(axes.beginnings(numbers, columns))
+            total = np.bincount(member, weights=self._weights, minlength=len(begun))
+            kept = np.argsort(-total, kind="stable")[: int((total > 0).sum())]
+            kept, self.count = kept[: max(0, most - self.count)], self.count + len(kept)
+            sums = np.empty((len(kept), len(classes) or 1))
+            self._levels.append(_Level(columns, begun[kept], kept, member, total[kept], sums))
+
+    def add(self, column: Array, place: int = 0) -> None:
+        """The predictions of all keys: a number's, or the probabilities of the class at that place.
+
+        Args:
+            column: float64, shape (keys,); NaN where it does not count.
+            place: of the class.
+        """
+        weighted = np.where(self._counting, column, 0.0)
+        weighted *= self._weights
+        for level in self._levels:
+            level.sums[:, place] = np.bincount(level.member, weights=weighted)[level.kept]
+
+    def __iter__(self) -> Iterator[tuple[str, Row]]:
+        """(group key, row), the coarsest first, of one level the most frequent first.
+
+        A row is of a number the weighted mean; of a label the weighted mean of the probabilities, and the most
+        probable label, the first of equals.
+        """
+        for level in self._levels:
+            for begin in range(0, len(level.kept), CHUNK):
+                part = slice(begin, begin + CHUNK)
+                means = (level.sums[part] / level.total[part, None]).tolist()
+                keys = self._axes.texts(level.begun[part], level.columns)
+                for key, mean in zip(keys, means, strict=True):
+                    yield f"{level.columns}{SEPARATOR}{key}", _row(mean, self._classes)
 
 
-def _refined(member: Array, column: Array) -> Array:
-    """Each row's group when the groups are split by one more column."""
-    codes: dict[Any, int] = {}  # values are told apart as `normal` does, in a third of its time
-    values = [None if value != value else value for value in column.tolist()]
-    split = np.array([codes.setdefault(value, len(codes)) for value in values], dtype=np.int64)
-    refined: Array = np.unique(member * (len(codes) or 1) + split, return_inverse=True)[1]
-    return refined
+def _members(beginnings: Array) -> tuple[Array, Array]:
+    """The groups' numbers, ascending, and of each key its group's place among them: int32, shape (keys,)."""
+    span = int(beginnings.max(initial=0)) + 1
+    if span > 4 * len(beginnings) + CHUNK:
+        begun, member = np.unique(beginnings, return_inverse=True)
+        return begun, member.astype(np.int32)
+    there = np.zeros(span, dtype=bool)  # no sorting where the numbers are dense: a fifth of the memory
+    there[beginnings] = True
+    return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - 1)[beginnings]
 
 
-def _level(
-    columns: Sequence[Array], member: Array, weighted: Array, weight: Array, classes: tuple[str, ...]
-) -> list[tuple[str, Row]]:
-    """The means of the groups that some rows belong to."""
-    _, first = np.unique(member, return_index=True)
-    total = np.bincount(member, weights=weight)
-    sums = np.column_stack([np.bincount(member, weights=column) for column in weighted.T])
-    found = []
-    for group, row in enumerate(first.tolist()):
-        if total[group] > 0:
-            key = group_key([column[row] for column in columns])
-            found.append((-total[group], key, _row((sums[group] / total[group]).tolist(), classes)))
-    return [(key, row) for _, key, row in sorted(found, key=lambda group: group[:2])]
+class _Level(NamedTuple):
+    """The groups of one length, the most frequent first.
+
+    Attributes:
+        columns: how many columns of the key they fix.
+        begun: their numbers, shape (groups,).
+        kept: their places among all of the level, shape (groups,).
+        member: int32, shape (keys,): of each key its group's place among all of the level.
+        total: of the weights, shape (groups,).
+        sums: of the weighted predictions, shape (groups, classes or 1).
+    """
+
+    columns: int
+    begun: Array
+    kept: Array
+    member: Array
+    total: Array
+    sums: Array
 
 
 def _row(mean: list[float], classes: tuple[str, ...]) -> Row:

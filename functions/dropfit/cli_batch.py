@@ -165,3 +165,28 @@ def refresh(
         out.print("a job is at work; it will refresh the table when it is done")
     if wait:
         tell_until_done(following.run(lambda: not refreshes.is_waiting(buckets.data, request)))
+
+
+@app.command()
+def universe(as_json: AsJson = False) -> None:
+    """Which keys the table would hold, how peaked they are, what they cover and take: from accepted data, untrained.
+
+    DROPFIT_UNIVERSE, DROPFIT_COVERAGE, DROPFIT_TABLE_ROWS and DROPFIT_FREQUENCY say which keys.
+    """
+    import msgspec
+
+    from . import accepted, deployment, population, universe_report
+    from .contract import load_problem
+
+    settings, buckets = deployment.connect()
+    problem = load_problem(settings.problem)
+    with err.status("counting keys") as shown:
+        counted = accepted.counted(problem, buckets.data, lambda what: shown.update(plain(what)))
+        keys = population.chosen(problem.contract, counted, settings)
+    found = universe_report.report(problem.contract, keys, settings)
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+        return
+    from . import display_universe as display
+
+    out.print(display.universe(found))

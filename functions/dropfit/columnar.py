@@ -111,7 +111,7 @@ class Columnar:
         texts = {f.name: Texts(_whole(table, f.name)) for f in contract.features if isinstance(f, Category)}
         numbers = {f.name: _numbers(_whole(table, f.name)) for f in contract.features if f.name not in texts}
         for name, pinned in self._encoder.encoding.pinned.items():
-            numbers[name] = _completed(numbers[name], pinned, texts, numbers)
+            numbers[name] = completed(numbers[name], pinned, texts, numbers)
         columns = Lazily(
             {name: column.objects for name, column in texts.items()}
             | {name: values.view for name, values in numbers.items()}
@@ -142,7 +142,7 @@ def _numbers(column: Any) -> Array:
     return values
 
 
-def _completed(values: Array, pinned: Pinned, texts: Mapping[str, Texts], numbers: Mapping[str, Array]) -> Array:
+def completed(values: Array, pinned: Pinned, texts: Mapping[str, Texts], numbers: Mapping[str, Array]) -> Array:
     """A number with its gaps filled by what determines it; a combination of values is looked up once."""
     gaps = np.flatnonzero(np.isnan(values))
     if not len(gaps):

@@ -81,6 +81,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_workers: Dataflow scales up to so many.
         subnetwork: `regions/R/subnetworks/S` of Dataflow's workers, which have no public address. Empty: the
             project's default network.
+        universe: which keys the table holds: `seen` in accepted rows, all of the declared `domains`, or the most
+            `frequent` ones.
+        coverage: under `frequent` so large a share of the rows or requests that are counted is to be answered.
+        table_rows: the table holds at most so many keys.
+        frequency: what `frequent` counts: `accepted` rows, or the `requests` in the prediction log.
+        frequency_days: requests of the last so many days are counted.
     """
 
     project: str
@@ -131,6 +137,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     worker_machine: str = "n2-standard-4"
     max_workers: Count = 10
     subnetwork: str = ""
+    universe: Literal["seen", "domains", "frequent"] = "seen"
+    coverage: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+    table_rows: Count = 10_000_000
+    frequency: Literal["accepted", "requests"] = "accepted"
+    frequency_days: Count = 28
 
 
 def variable(field: str) -> str:

@@ -31,13 +31,15 @@ from .records import DAMAGED, Row, decode, encode, head, packed
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["SMALLEST", "SUFFIX", "Row", "Snapshot", "Written", "write"]
+__all__ = ["LEAST", "SMALLEST", "SUFFIX", "Row", "Snapshot", "Written", "write"]
 
 SUFFIX = ".head"
 MAGIC = b"dropfit1"
 HEADER = struct.Struct("<8sIIIIQ")
 KEYS_PER_BUCKET = 4
 BUCKET_BYTES = 4 + 1  # its place, and its map's header: longer from 16 keys on, which `_Heap._fit` sees to
+LEAST = 1 + 2 + BUCKET_BYTES // KEYS_PER_BUCKET
+"""Bytes that a row takes at least beside its key and its probabilities."""
 SMALLEST = HEADER.size + 4 + 2 * BUCKET_BYTES
 LARGEST = 2**32 - 1
 _between = struct.Struct("<II").unpack_from

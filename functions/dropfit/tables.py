@@ -6,7 +6,6 @@ Per version a table `predictions__<version>`, loaded whole, verified, and then s
 
 from __future__ import annotations
 
-import collections
 import datetime as dt
 import io
 import re
@@ -17,9 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .contract import Category, Columns, Contract, Feature, Label
-from .encoding import Encoder, take
 from .errors import Conflict
-from .keys import joined
 from .manifest import Manifest
 from .runtime import Scored
 
@@ -81,40 +78,6 @@ def labels(manifest: Manifest, filling: str) -> dict[str, str]:
     """
     named = {"version": manifest.version, "problem": manifest.contract.name, "filling": filling}
     return {f"dropfit_{what}": UNFIT.sub("_", text.lower())[:63] for what, text in named.items()}
-
-
-class Universe(NamedTuple):
-    """Every key that the accepted rows hold, once.
-
-    Attributes:
-        features: key -> the features that its prediction is made with, shape (keys,) each.
-        counts: key, as keys.joined makes it -> how many accepted rows have it; in the order of the features' rows.
-    """
-
-    features: Columns
-    counts: dict[str, int]
-
-
-def key_universe(contract: Contract, accepted: Columns, encoder: Encoder) -> Universe:
-    """One row per key that the accepted rows hold.
-
-    A feature that is no key column has the value that the version pinned to the key, never that of some row, and is
-    missing where none is pinned: so a row of the table is what a request that leaves the feature out gets.
-
-    Args:
-        contract: names key and features.
-        accepted: rows in the order of upload.
-        encoder: knows the pinned values.
-    """
-    texts = joined(accepted, contract.key)
-    last = {key: row for row, key in enumerate(texts)}
-    rows = np.fromiter(last.values(), dtype=np.int64, count=len(last))
-    key = take({name: accepted[name] for name in contract.key}, rows)
-    others = {f.name: np.full(len(rows), np.nan) for f in contract.features if f.name not in key}
-    # What is missing in a key stays so: filled in, it would be another key.
-    features = {**encoder.complete({**key, **others}), **key}
-    counts = collections.Counter(texts)
-    return Universe(features, {text: counts[text] for text in last})
 
 
 def features_table(contract: Contract, rows: Columns) -> Any:

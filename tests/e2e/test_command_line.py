@@ -52,6 +52,21 @@ def test_every_verb_explains_itself(dropfit: Dropfit, tmp_path: Path, verb: str)
     assert f"dropfit {verb}" in told.stdout
 
 
+def test_batch_universe_tells_what_the_table_holds_and_what_a_setting_would_make_of_it(
+    dropfit: Dropfit, home: Path
+) -> None:
+    found = json.loads(dropfit("batch", "universe", "--json", home=home).stdout)
+    assert (found["universe"], found["source"], found["coverage"]) == ("seen", "accepted", 1.0)
+    assert found["keys"] == found["seen"] > 1000
+    assert 0 < found["top_1"] < found["top_10"] < found["entropy"] < 1
+    few = dropfit("batch", "universe", home=home, DROPFIT_UNIVERSE="frequent", DROPFIT_TABLE_ROWS="100").stdout
+    assert "90% coverage would take" in few
+    assert "DROPFIT_TABLE_ROWS=100 cuts it short" in few
+    refused = dropfit("batch", "universe", home=home, DROPFIT_UNIVERSE="domains", DROPFIT_TABLE_ROWS="100")
+    assert refused.returncode == 1
+    assert "DROPFIT_UNIVERSE=domains" in refused.stderr
+
+
 def test_status_tells_processes_the_served_version_and_the_uploads(dropfit: Dropfit, home: Path) -> None:
     found = json.loads(dropfit("status", "--json", home=home).stdout)
     assert {p["name"]: p["state"] for p in found["processes"] if p["name"] != "localcloud"} == dict.fromkeys(

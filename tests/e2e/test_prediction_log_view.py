@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 
-from dropfit import settings
+from dropfit import population, settings
+from dropfit.contract import load_problem
 from dropfit.receipts import Receipt
+from dropfit.warehouse import Warehouse
 
 INSTANCES = [
     {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17},
@@ -54,6 +56,24 @@ def test_what_was_asked_and_answered_is_a_row_per_instance_in_the_view(
         assert row["span_id"] == "ab" * 8
         assert (row["status"], row["mode"], row["log_share"]) == (200, config.mode, 1.0)
         assert 0 < row["latency_ms"] < 60_000
+
+
+def test_the_keys_that_were_asked_for_can_be_the_tables(january: Receipt, cloud_environment: dict[str, str]) -> None:
+    config, trace = settings.load(), secrets.token_hex(16)
+    given = [INSTANCES[0] | {"dest": "NEW"}, INSTANCES[0] | {"dest": "NEW", "distance": 1400}, INSTANCES[1]]
+    httpx.post(
+        f"{config.predict_url}/predict",
+        json={"instances": given},
+        headers={"traceparent": f"00-{trace}-{'ab' * 8}-01"},
+        timeout=30,
+    ).raise_for_status()
+    rows_of(f"projects/{config.project}/traces/{trace}", config.dataset)
+    contract = load_problem(config.problem).contract
+    found = population.asked(contract, Warehouse(config), 1)
+    counts = dict(zip(found.axes.texts(found.numbers), found.counts.tolist(), strict=True))
+    assert counts["UA\tEWR\tNEW\t4\t17"] == 2
+    assert counts["DL\tJFK\tATL\t1\t6"] >= 1
+    assert found.total == sum(counts.values())
 
 
 def _decoded(value: Any) -> Any:

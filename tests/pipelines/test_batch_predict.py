@@ -30,7 +30,7 @@ class There:
         self.settings = house.settings
         self.data = house.buckets.data
         self.version = house.registry.current().pointer.version
-        self.keys = pq.read_table(io.BytesIO(self.data.read(f"tables/{self.version}/keys.parquet")))
+        self.keys = pq.read_table(io.BytesIO(self.data.read(f"tables/{self.version}/keys-00000.parquet")))
 
     def batch(self, place: str = "batch/one", rows: int = 25, keys: Any = None) -> Batch:
         """The keys, so many an object and a split, to be predicted into a folder of the data bucket."""

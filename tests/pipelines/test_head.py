@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from beam_pipelines import head, intake, table
-from dropfit import backoff
+from dropfit import backoff, counting
 from dropfit.keys import normal
 from dropfit.manifest import Shards
 from dropfit.operations import Desk
@@ -103,8 +103,10 @@ def test_the_pointer_the_mark_and_the_run_say_the_same_of_it(made: Left) -> None
     assert completed.snapshot == made.there.registry.current().pointer.snapshot
     assert (completed.keys, completed.rows) == (len(made.snapshot), len(made.table))
     (run,) = latest(made.there.buckets.data, 5)
-    (detail,) = [step.detail["snapshot"] for step in run.steps if step.name == "table"]
-    assert detail == {
+    (told,) = [step.detail for step in run.steps if step.name == "table"]
+    assert told["universe"]["keys"] == told["universe"]["seen"] == completed.rows
+    assert told["universe"]["counted"] == sum(made.counts.values())
+    assert told["snapshot"] == {
         "keys": completed.keys,
         "left_out": 0,
         "groups": completed.groups,
@@ -116,7 +118,9 @@ def test_the_same_shards_give_the_same_file_whatever_their_order(made: Left) -> 
     services, data = made.there.services, made.there.buckets.data
     manifest = made.there.registry.manifest(made.version)
     shards = msgspec.json.decode(data.read(f"tables/{made.version}/manifest.json"), type=Shards)
-    again, _ = head.write(services, manifest, shards, dict(reversed(made.counts.items())))
+    backwards = msgspec.structs.replace(shards, shards=shards.shards[::-1])
+    accepted, _ = intake.accepted_rows(services, made.there.receipts.all())
+    again, _ = head.write(services, manifest, backwards, counting.of_rows(services.problem, accepted))
     assert again == made.there.registry.completed(made.version).snapshot
 
 

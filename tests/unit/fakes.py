@@ -322,16 +322,18 @@ def shelve(target: Target, **changes: Any) -> Shelf:
 
 def headed(registry: Registry, problem: Problem, rows: Columns) -> tuple[Artifact, snapshot.Written]:
     """The snapshot of version v1: every key that the rows hold, the most frequent first, and the back-off groups."""
-    from dropfit import tables, version
+    from dropfit import version
 
     scorer = version.load(registry, problem, "v1").scorer
-    features, counts = tables.key_universe(problem.contract, rows, scorer.encoder)
+    keys, features = universe_of(problem.contract, rows, scorer.encoder)
     scored = scorer.score(features)
-    shares = [()] * len(counts) if scored.probabilities is None else map(tuple, scored.probabilities.tolist())
+    shares = [()] * len(keys) if scored.probabilities is None else map(tuple, scored.probabilities.tolist())
     made = map(records.Row, scored.values.tolist(), scored.fired, shares)
-    held = sorted(zip(counts, made, strict=True), key=lambda pair: (-counts[pair[0]], pair[0]))
-    weights = np.array(list(counts.values()))
-    groups = backoff.groups(problem.contract, features, scored.values, weights, scorer.classes, scored.probabilities)
+    held = zip(keys.axes.texts(keys.numbers), made, strict=True)
+    groups = backoff.Groups(problem.contract, keys.axes, keys.numbers, keys.counts, scorer.classes)
+    columns = [scored.values] if scored.probabilities is None else scored.probabilities.T
+    for place, column in enumerate(columns):
+        groups.add(column, place)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"head{snapshot.SUFFIX}"
         written = snapshot.write(path, held, groups, 1024**2)
@@ -345,6 +347,18 @@ def completed(
     now = dt.datetime.now(dt.UTC)
     made = {"version": version, "table": table, "rows": rows, "snapshot": head, "keys": keys, "groups": groups}
     return Completed(**made, verified_at=now, **more)
+
+
+def universe_of(contract: Contract, rows: Columns, encoder: Any) -> tuple[Any, dict[str, Any]]:
+    """Every key that the rows hold, and the features that its prediction is made with, as a row batch."""
+    import pyarrow as pa
+
+    from dropfit import counting
+    from dropfit.ingest import from_table
+
+    keys = counting.of_rows(contract, rows)
+    features = from_table(pa.concat_tables(keys.features(contract, encoder.encoding)))
+    return keys, {n: v.astype(np.float64) if v.dtype.kind == "i" else v for n, v in features.items()}
 
 
 def manifest(version: str, problem: Problem | None = None, **changes: Any) -> Manifest:

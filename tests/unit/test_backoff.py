@@ -8,6 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fakes import tea
 from hypothesis import given
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from dropfit import backoff
 from dropfit.contract import Label
+from dropfit.counting import Seen
 from dropfit.keys import joined
+from dropfit.keyset import key_columns
 from dropfit.records import Row
 
 LEVELS = (("leaf", "cup"), ("leaf",), ())
@@ -55,10 +58,28 @@ def columns(rows: list[Given]) -> dict[str, Any]:
     }
 
 
+def grouped(
+    contract: Any, keys: dict[str, Any], values: Any, weights: Any, classes: tuple[str, ...] = (), shares: Any = None
+) -> list[tuple[str, Row]]:
+    """The groups of keys with such predictions."""
+    kinds = {n: pa.string() if keys[n].dtype == object else pa.float64() for n in contract.key}
+    table = pa.table({n: pa.array(keys[n], kind, from_pandas=True) for n, kind in kinds.items()})
+    seen = Seen(contract)
+    seen.add(table)
+    axes = seen.universe().axes
+    numbers = axes.numbers(key_columns(contract, table))
+    there = [value is not None and value == value for value in values.tolist()]
+    counting = np.array(there) if shares is None else there & shares.any(axis=1)
+    groups = backoff.Groups(contract, axes, numbers, np.where(counting, weights, 0), classes)
+    for place, column in enumerate([values] if shares is None else shares.T):
+        groups.add(column, place)
+    return list(groups)
+
+
 def means(rows: list[Given], **changes: Any) -> list[tuple[str, Row]]:
     contract = tea(backoff=LEVELS, **changes).contract
     counts = np.array([r.count for r in rows])
-    return backoff.groups(contract, columns(rows), np.array([r.value for r in rows]), counts)
+    return grouped(contract, columns(rows), np.array([r.value for r in rows]), counts)
 
 
 @given(ROWS)
@@ -93,7 +114,7 @@ def test_a_label_has_the_mean_probabilities_and_the_most_probable_label() -> Non
     contract = tea(target=VERDICT, backoff=LEVELS).contract
     labels = np.array(["awful", "good", None], dtype=object)
     counts = np.array([r.count for r in rows])
-    found = dict(backoff.groups(contract, columns(rows), labels, counts, CLASSES, shares))
+    found = dict(grouped(contract, columns(rows), labels, counts, CLASSES, shares))
     assert found["1\tassam"].value == "good"
     assert found["1\tassam"].probabilities == pytest.approx((0.225, 0.325, 0.45))
     assert found["0\t"] == found["1\tassam"], "the policy left sencha without a prediction: it does not count"
@@ -111,4 +132,4 @@ def test_a_groups_text_tells_its_columns_apart_and_takes_a_value_as_a_key_does()
 def test_without_declared_groups_there_are_none() -> None:
     rows = [Given("assam", "small", 1, 0.5, 1)]
     contract = tea().contract
-    assert backoff.groups(contract, columns(rows), np.array([0.5]), np.array([1])) == []
+    assert grouped(contract, columns(rows), np.array([0.5]), np.array([1])) == []

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fakes import FakeBucket, manifest, pots, settings, tea
+from fakes import FakeBucket, manifest, pots, settings, tea, universe_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,7 +61,9 @@ class Bench:
         self.manifest: Manifest = manifest("v1", self.problem, classes=CLASSES if target else ())
         accepted = pots(200, seed=seed)
         encoder = Encoder(self.problem.contract, learn(self.problem, accepted), self.problem.derive)
-        features, self.counts = tables.key_universe(self.problem.contract, accepted, encoder)
+        self.universe, features = universe_of(self.problem.contract, accepted, encoder)
+        keys = self.universe.axes.texts(self.universe.numbers)
+        self.counts = dict(zip(keys, self.universe.counts.tolist(), strict=True))
         count = len(self.counts)
         null = chance.random(count) < 0.2
         shares = chance.dirichlet(np.ones(3), count) if target else None
@@ -72,7 +75,7 @@ class Bench:
         arrow = tables.features_table(self.problem.contract, features)
         scored = Scored([None if v != v else v for v in values.tolist()], shares, fired)
         self.table = tables.rows_table(self.problem.contract, arrow, scored, CLASSES, "v1", AT)
-        parts = [self._shard(self.table.slice(begin, cut)) for begin in range(0, count, cut)]
+        parts = [self.part(self.table.slice(begin, cut)) for begin in range(0, count, cut)]
         chance.shuffle(parts)
         self.shards = Shards(version="v1", rows=count, shards=tuple(parts))
         shown = shares.tolist() if target else [()] * count
@@ -81,7 +84,7 @@ class Bench:
             for key, value, rules, share in zip(self.counts, scored.values, fired, shown, strict=True)
         }
 
-    def _shard(self, table: Any) -> Artifact:
+    def part(self, table: Any) -> Artifact:
         sink = io.BytesIO()
         pq.write_table(table, sink, compression="zstd")
         payload = sink.getvalue()
@@ -89,7 +92,7 @@ class Bench:
         return Artifact(stored.name, len(payload), sha256(payload))
 
     def write(self) -> tuple[Artifact, Snapshot]:
-        artifact, _ = head.write(self.services, self.manifest, self.shards, self.counts)
+        artifact, _ = head.write(self.services, self.manifest, self.shards, self.universe)
         with tempfile.TemporaryDirectory() as folder:
             return artifact, Snapshot(self.registry.fetch_artifact(artifact, Path(folder)), unlink=True)
 
@@ -141,6 +144,40 @@ def test_the_groups_are_the_means_of_what_the_table_holds(target: Any) -> None:
 def test_shards_of_the_same_rows_give_the_same_bytes(seed: int) -> None:
     one, other = Bench(seed, 7), Bench(seed, 200)
     assert one.write()[0] == other.write()[0]
+
+
+def test_probabilities_that_do_not_fit_into_memory_together_give_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once = Bench(4, target=VERDICT).write()[0]
+    monkeypatch.setattr(head, "AT_A_TIME", 1)  # a class at a time
+    assert Bench(4, target=VERDICT).write()[0] == at_once
+
+
+def test_a_text_that_is_coded_in_one_shard_and_plain_in_another_is_the_same() -> None:
+    bench, coded = Bench(5, target=VERDICT), Bench(5, target=VERDICT)
+    for name in ("leaf", "cup", "prediction", "policy"):
+        place = coded.table.column_names.index(name)
+        column = coded.table.column(name)
+        if not pa.types.is_dictionary(column.type):
+            coded.table = coded.table.set_column(place, name, column.dictionary_encode())
+    half = coded.table.num_rows // 2
+    parts = (coded.part(coded.table.slice(half)), bench.part(bench.table.slice(0, half)))
+    coded.data.put(parts[1].name, bench.data.read(parts[1].name))
+    coded.shards = Shards(version="v1", rows=bench.shards.rows, shards=parts)
+    assert coded.write()[0] == bench.write()[0]
+
+
+@pytest.mark.parametrize("change", ["a shard lost", "a shard twice"])
+def test_shards_that_hold_other_rows_than_were_predicted_make_no_snapshot(change: str) -> None:
+    bench = Bench(1)
+    shards = bench.shards.shards
+    bench.shards = Shards(
+        version="v1", rows=bench.shards.rows, shards=shards[1:] if change == "a shard lost" else (*shards, shards[0])
+    )
+    with pytest.raises(ArtifactError, match=r"keys that were to be predicted: fill the table anew"):
+        bench.write()
+    assert list(bench.models.list()) == []
 
 
 def test_a_shard_that_was_damaged_makes_no_snapshot() -> None:

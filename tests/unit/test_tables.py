@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import collections
 import datetime as dt
 import io
 from typing import Any
@@ -11,75 +10,23 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fakes import pots, tea
-from hypothesis import given
-from hypothesis import strategies as st
+from fakes import pots, tea, universe_of
 
 from dropfit import manifest, tables
 from dropfit.contract import Label, Number
 from dropfit.encoding import Encoder, learn, take
 from dropfit.errors import Conflict
-from dropfit.keys import joined
 from dropfit.runtime import Scored
-from dropfit.tables import TableFacts, Universe
+from dropfit.tables import TableFacts
 
 AT = dt.datetime(2013, 2, 1, tzinfo=dt.UTC)
 VERDICT = Label(name="verdict", values=("awful", "good"))
 
 
-def whole(rows: Any, problem: Any = None) -> Universe:
-    problem = problem or tea()
-    return tables.key_universe(
-        problem.contract, rows, Encoder(problem.contract, learn(problem, rows), problem.derive)
-    )
-
-
 def universe(rows: Any, problem: Any = None) -> dict[str, Any]:
-    return dict(whole(rows, problem).features)
-
-
-@given(st.integers(1, 40), st.integers(0, 5))
-def test_the_table_has_each_key_of_the_data_once_and_knows_how_often_it_came(rows: int, seed: int) -> None:
-    accepted = pots(rows, seed=seed)
-    found = whole(accepted)
-    keys = joined(found.features, tea().key)
-    assert keys == list(found.counts)
-    assert len(keys) == len(set(keys))
-    assert found.counts == collections.Counter(joined(accepted, tea().key))
-
-
-def brewed(leaf: list[str], warmth: list[float], **changes: Any) -> dict[str, Any]:
-    """A row a leaf, all else alike."""
-    rows = take(pots(len(leaf)), np.arange(len(leaf)))
-    alike = {"cup": np.full(len(leaf), "small", dtype=object), "minutes": np.ones(len(leaf))}
-    return {**rows, **alike, "leaf": np.array(leaf, dtype=object), "warmth": np.array(warmth), **changes}
-
-
-def test_a_feature_outside_the_key_has_the_pinned_value_and_not_that_of_some_row() -> None:
-    accepted = brewed(["assam", "assam", "sencha"], [60.0, np.nan, 70.0], minutes=np.array([1.0, 2.0, 3.0]))
-    accepted["warmth"][0] = 61.0
-    problem = tea()
-    pinned = Encoder(problem.contract, learn(problem, brewed(["assam"], [80.0])), problem.derive)
-    found = tables.key_universe(problem.contract, accepted, pinned).features
-    by_minutes = dict(zip(found["minutes"].tolist(), found["warmth"].tolist(), strict=True))
-    assert (by_minutes[1], by_minutes[2]) == (80.0, 80.0)
-    assert np.isnan(by_minutes[3]), "nothing was pinned for sencha"
-
-
-@given(st.integers(0, 5))
-def test_a_row_of_the_table_is_what_a_request_gets_that_leaves_such_a_feature_out(seed: int) -> None:
-    problem, accepted = tea(), pots(60, seed=seed)
-    encoder = Encoder(problem.contract, learn(problem, accepted), problem.derive)
-    found = tables.key_universe(problem.contract, accepted, encoder).features
-    left_out = {**found, "warmth": np.full(len(found["leaf"]), np.nan)}
-    assert np.array_equal(encoder.matrix(found), encoder.matrix(left_out), equal_nan=True)
-
-
-def test_a_gap_in_a_key_stays_one_although_it_could_be_filled_in() -> None:
-    problem = tea(key=("leaf", "warmth", "cup", "minutes"))
-    found = whole(brewed(["assam", "assam"], [60.0, np.nan]), problem)
-    assert list(found.counts.values()) == [1, 1]
-    assert joined(found.features, problem.key) == list(found.counts)
+    problem = problem or tea()
+    encoder = Encoder(problem.contract, learn(problem, rows), problem.derive)
+    return universe_of(problem.contract, rows, encoder)[1]
 
 
 def test_the_key_comes_first_and_then_the_other_features() -> None:
