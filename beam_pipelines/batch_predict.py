@@ -12,37 +12,18 @@ import datetime as dt
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import msgspec
 
 from beam_pipelines import runners, sources
 from beam_pipelines.folders import folder
-from beam_pipelines.ledger import Ledger, Plan, parts_done, unfinished
-from beam_pipelines.sources import Source
+from beam_pipelines.ledger import Batch, Ledger, Plan, parts_done, unfinished
 from beam_pipelines.transforms import Commit, Predict, Read, Work, Write
 from dropfit import settings as config
 from dropfit.encoding import sha256
 from dropfit.settings import Settings
-
-
-class Batch(NamedTuple):
-    """What is to be predicted, and where to.
-
-    Attributes:
-        version: the predicting version.
-        inputs: the files to read, as `sources.gathered` finds them.
-        place: address of the folder for shards, notes and manifest: gs://BUCKET/PREFIX or a path.
-        name: what the work is called: the same name is the same work, of which one may run at a time.
-        checked: whether the rows are known to be what the contract allows. Else those that are not are set aside.
-    """
-
-    version: str
-    inputs: tuple[Source, ...]
-    place: str
-    name: str
-    checked: bool = False
 
 
 def build(pipeline: Any, settings: Settings, batch: Batch, plan: Plan, todo: Sequence[Work]) -> None:

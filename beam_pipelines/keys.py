@@ -13,9 +13,11 @@ import msgspec
 import numpy as np
 
 from beam_pipelines.intake import Services
+from beam_pipelines.sources import Source
 from dropfit import counting, documents, universe_report
 from dropfit.errors import ArtifactError, NotFound
 from dropfit.manifest import FOLDER
+from dropfit.storage import Stored
 from dropfit.universe import Universe
 from dropfit.universe_report import Report
 
@@ -83,7 +85,7 @@ def digest(keys: Universe, names: Sequence[str]) -> str:
 
 def write(
     services: Services, manifest: Manifest, keys: Universe, encoding: Encoding, folder: str, digest: str
-) -> tuple[str, ...]:
+) -> tuple[Source, ...]:
     """Write the table's features as Parquet objects, never more than one of them in memory.
 
     What an earlier attempt wrote of the same keys stands, so that its predictions of them do.
@@ -97,20 +99,21 @@ def write(
         digest: of the keys.
 
     Returns:
-        The objects' names.
+        The objects.
     """
     data, note = services.buckets.data, f"{folder}/keys.json"
     try:
         written = documents.decode(data.read(note), Written)
     except (NotFound, ArtifactError):
         written = Written("", ())
-    if written.digest == digest and all(data.stat(name) for name in written.names):
-        return written.names
-    for stale in [stored.name for stored in data.list(f"{folder}/keys")]:
-        data.delete(stale)
-    names = tuple(_objects(services, manifest, keys, encoding, folder))
-    data.put(note, documents.encode(Written(digest, names)), "application/json")
-    return names
+    there = [data.stat(name) for name in written.names]
+    if written.digest != digest or not all(there):
+        for stale in [stored.name for stored in data.list(f"{folder}/keys")]:
+            data.delete(stale)
+        there = [*_objects(services, manifest, keys, encoding, folder)]
+        names = tuple(stored.name for stored in there if stored)
+        data.put(note, documents.encode(Written(digest, names)), "application/json")
+    return tuple(Source(data.uri(stored.name), stored.size, stored.generation) for stored in there if stored)
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -122,7 +125,7 @@ class Written(msgspec.Struct, frozen=True):
 
 def _objects(
     services: Services, manifest: Manifest, keys: Universe, encoding: Encoding, folder: str
-) -> Iterator[str]:
+) -> Iterator[Stored]:
     import pyarrow.parquet as pq
 
     batches = keys.features(manifest.contract, encoding)
@@ -132,5 +135,5 @@ def _objects(
             with pq.ParquetWriter(file, first.schema, compression="zstd", store_schema=False) as writer:
                 for batch in itertools.chain([first], itertools.islice(batches, GROUPS - 1)):
                     writer.write_table(batch)
-            services.buckets.data.put(name, file)
-        yield name
+            stored = services.buckets.data.put(name, file)
+        yield stored

@@ -11,10 +11,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import msgspec
 
 from beam_pipelines.folders import Folder
+from beam_pipelines.sources import Source
 from dropfit import documents
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, NotFound
@@ -23,6 +25,24 @@ from dropfit.splits import Split
 
 PLAN, MANIFEST, NOTES, SHARDS, REJECTED = "plan.json", "manifest.json", "done/", "shards/", "rejected/"
 ABREAST = 8
+
+
+class Batch(NamedTuple):
+    """What is to be predicted, and where to.
+
+    Attributes:
+        version: the predicting version.
+        inputs: the files to read, as `sources.gathered` finds them.
+        place: address of the folder for shards, notes and manifest: gs://BUCKET/PREFIX or a path.
+        name: what the work is called: the same name is the same work, of which one may run at a time.
+        checked: whether the rows are known to be what the contract allows. Else those that are not are set aside.
+    """
+
+    version: str
+    inputs: tuple[Source, ...]
+    place: str
+    name: str
+    checked: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow.csv as pacsv
 
 from beam_pipelines import batch_predict, outputs, shards, sources
-from beam_pipelines.batch_predict import Batch
 from beam_pipelines.folders import GS, folder
-from beam_pipelines.ledger import Ledger, Plan
+from beam_pipelines.ledger import Batch, Ledger, Plan
 from beam_pipelines.outputs import TABLE
 from beam_pipelines.table_output import full
 from dropfit import storage
@@ -82,26 +81,24 @@ def score(
     files = tuple(sources.gathered(settings, [_whole_name(settings, text) for text in inputs], stage))
     name = f"{manifest.version}-{sha256(target.name.encode())[:8]}"
     ledger, _ = batch_predict.run(settings, Batch(manifest.version, files, target.place, name), watch)
-    pieces = ledger.pieces()
-    reasons, policy = collections.Counter[str](), collections.Counter[str]()
-    for piece in pieces:
-        reasons.update(piece.reasons)
-        policy.update(piece.policy)
     aside = ""
-    if any(piece.rejected for piece in pieces):
+    if any(piece.rejected for piece in ledger.pieces()):
         aside = sheet or target.sheet
         outputs.put(settings, aside, lambda stream: _write_sheet(stream, ledger))
+    told = _told(ledger, manifest.version, target.name, aside)
     target.finish(ledger, manifest)
     folder(settings, f"{GS}{settings.data_bucket}/{stage}").delete("/")
-    return Scored(
-        version=manifest.version,
-        output=target.name,
-        rows=sum(piece.rows for piece in pieces),
-        rejected=sum(reasons.values()),
-        sheet=aside,
-        reasons=dict(reasons.most_common()),
-        policy=dict(policy.most_common()),
-    )
+    return told
+
+
+def _told(ledger: Ledger, version: str, output: str, sheet: str) -> Scored:
+    rows, reasons, policy = 0, collections.Counter[str](), collections.Counter[str]()
+    for piece in ledger.pieces():
+        rows += piece.rows
+        reasons.update(piece.reasons)
+        policy.update(piece.policy)
+    counted = dict(reasons.most_common()), dict(policy.most_common())
+    return Scored(version, output, rows, sum(reasons.values()), sheet, *counted)
 
 
 def _whole_name(settings: Settings, text: str) -> str:

@@ -8,7 +8,6 @@ objects beside the batch, so that a retried worker and a run that goes on after 
 from __future__ import annotations
 
 import fnmatch
-import functools
 import glob
 import io
 import re
@@ -27,7 +26,6 @@ from dropfit.errors import BadFile, Conflict, NotFound, Refused
 from dropfit.parts import ROWS
 from dropfit.settings import Settings
 from dropfit.splits import Split
-from dropfit.storage import Bucket
 from dropfit.warehouse import Warehouse
 
 GS, TABLE = "gs://", "bq://"
@@ -128,7 +126,7 @@ def _files(text: str) -> Iterator[Source]:
 
 def _objects(settings: Settings, text: str) -> Iterator[Source]:
     name, _, pattern = text.removeprefix(GS).partition("/")
-    bucket = _bucket(settings, name)
+    bucket = storage.bucket(settings, name)
     stored = bucket.stat(pattern) if pattern and not pattern.endswith("/") else None
     if stored is not None:
         yield Source(text, stored.size, stored.generation)
@@ -139,12 +137,6 @@ def _objects(settings: Settings, text: str) -> Iterator[Source]:
     for each in bucket.list(pattern if folder else WILD.split(pattern)[0]):
         if not each.name.endswith("/") and (folder or fnmatch.fnmatchcase(each.name, pattern)):
             yield Source(bucket.uri(each.name), each.size, each.generation)
-
-
-@functools.cache
-def _bucket(settings: Settings, name: str) -> Bucket:
-    """One client a bucket for all the splits that a worker reads of it."""
-    return storage.bucket(settings, name)
 
 
 @contextmanager
@@ -163,7 +155,7 @@ def opened(settings: Settings, split: Split | Source) -> Iterator[BinaryIO]:
     try:
         if split.uri.startswith(GS):
             name, _, key = split.uri.removeprefix(GS).partition("/")
-            with _bucket(settings, name).open(key, split.generation) as stream:
+            with storage.bucket(settings, name).open(key, split.generation) as stream:
                 yield stream
             return
         with _local(split) as stream:
@@ -219,7 +211,7 @@ def staged(settings: Settings, inputs: Sequence[str], place: str) -> list[Source
         Conflict: when other inputs are staged there.
         Refused: when BigQuery will not run the query.
     """
-    bucket = _bucket(settings, settings.data_bucket)
+    bucket = storage.bucket(settings, settings.data_bucket)
     note = f"{place}/{STAGED}"
     if bucket.stat(note) is None:
         warehouse = Warehouse(settings)

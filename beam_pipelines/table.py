@@ -197,14 +197,15 @@ def told(services: Services, done: Completed) -> dict[str, Any]:
 
 def _predicted(services: Services, manifest: Manifest, found: Wanted, filling: str) -> Shards:
     """Predict the keys into shards. What a job that was killed had done of the same keys stands."""
-    from beam_pipelines import batch_predict, keys, sources
+    from beam_pipelines import batch_predict, keys
+    from beam_pipelines.ledger import Batch
 
     version, data = manifest.version, services.buckets.data
     place = f"{FOLDER}/{version}"
-    names = keys.write(services, manifest, found.universe, found.version.scorer.encoder.encoding, place, found.digest)
-    inputs = tuple(sources.expand(services.settings, [data.uri(name) for name in names]))
+    encoding = found.version.scorer.encoder.encoding
+    inputs = keys.write(services, manifest, found.universe, encoding, place, found.digest)
     name = version if filling == TRAINING else f"{version}-{filling}"
-    batch = batch_predict.Batch(version, inputs, data.uri(place), name, checked=True)
+    batch = Batch(version, inputs, data.uri(place), name, checked=True)
     return batch_predict.run(services.settings, batch)[0].manifest()
 
 

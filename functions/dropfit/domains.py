@@ -47,7 +47,7 @@ def domains(contract: Contract, counted: Universe, most: int) -> Universe:
         )
     axes = Axes(contract.key, [_domain(f, seen) for f, seen in zip(features, counted.axes.values, strict=True)])
     counts = np.zeros(count, dtype=np.int64)
-    for begin, keys in zip(range(0, len(counted), ROWS), counted.keys(), strict=True):
+    for begin, keys in zip(range(0, len(counted), ROWS), counted.batches(), strict=True):
         numbers, often = axes.numbers(keys), counted.counts[begin : begin + ROWS]
         counts[numbers[numbers >= 0]] = often[numbers >= 0]
     numbers, counts = in_order(np.arange(count), counts)

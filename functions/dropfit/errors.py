@@ -10,6 +10,7 @@ DropfitError
 │   └── ExportError           the fitted model has no faithful ONNX form
 ├── ArtifactError             a stored version is broken or not ours: refused before it is parsed
 ├── NotFound                  the object, version or table does not exist
+├── BatchError                a batch prediction broke off: what was finished is kept, run it again to go on
 ├── Conflict                  somebody else wrote first: a compare-and-swap lost
 ├── LeaseLost                 this job is no longer the one that may train
 ├── Unavailable               storage, BigQuery or a function did not answer: try again later

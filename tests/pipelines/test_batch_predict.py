@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipelines import batch_predict, sources, transforms
-from beam_pipelines.batch_predict import Batch
-from beam_pipelines.ledger import Ledger
+from beam_pipelines.ledger import Batch, Ledger
 from dropfit import version
 from dropfit.errors import ArtifactError, BatchError
 from dropfit.ingest import from_table

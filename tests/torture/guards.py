@@ -143,9 +143,9 @@ def pin(patch: Patch) -> None:
 
 def hold(patch: Patch) -> None:
     """With publish=hold a version waits for a person."""
-    from beam_pipelines.round import Round
+    from beam_pipelines import steps
 
-    patch.setattr(Round, "_waits", lambda self, since: "")
+    patch.setattr(steps, "waits", lambda *given: "")
 
 
 def artifact_hash(patch: Patch) -> None:
@@ -198,6 +198,33 @@ def table_verify(patch: Patch) -> None:
     patch.setattr(tables, "verify", lambda *given: None)
 
 
+def table_proof(patch: Patch) -> None:
+    """A table is served only when a sample of it is what its model says."""
+    from beam_pipelines import table
+    from dropfit.verdict import Sampled
+
+    patch.setattr(table, "_proved", lambda warehouse, version, name, rows: Sampled(rows, 0, 0.0))
+
+
+def table_shift(patch: Patch) -> None:
+    """A table whose predictions lie far from the served ones waits for a person."""
+    from dropfit.verdict import Shift
+
+    patch.setattr(Shift, "breaks", False)
+
+
+def refill_swap(patch: Patch) -> None:
+    """A table is exchanged only in the pointer that was read."""
+    from dropfit.pointer import PointerFile
+
+    real = PointerFile.refill
+
+    def refilled(self: Any, table: str, since: Any, *given: Any) -> Any:
+        return real(self, table, msgspec.structs.replace(since, generation=self.generation()), *given)
+
+    patch.setattr(PointerFile, "refill", refilled)
+
+
 def completeness(patch: Patch) -> None:
     """A person's decision points at whole versions only."""
     from dropfit import whole
@@ -212,7 +239,7 @@ def references(patch: Patch) -> None:
     from dropfit.collect import Collector
 
     patch.setattr(Collector, "_needed", lambda self: set())
-    patch.setattr(Collector, "_pointed_at", lambda self: set())
+    patch.setattr(Collector, "_served", lambda self: {})
 
 
 def view(patch: Patch) -> None:
@@ -268,6 +295,9 @@ GUARDS: dict[str, Guard] = {
     "gate": Guard(gate, _unit("gate")),
     "parity": Guard(parity, _unit("export")),
     "table verify": Guard(table_verify, _unit("tables")),
+    "table proof": Guard(table_proof, _unit("refresh")),
+    "table shift": Guard(table_shift, _unit("refresh")),
+    "refill swap": Guard(refill_swap, _unit("refresh")),
     "completeness": Guard(completeness, _unit("operations")),
     "references": Guard(references, _unit("collect")),
     "view": Guard(view, (RESUMED,)),

@@ -133,6 +133,10 @@ def order(world: World, op: Op) -> None:
     world.order((op.name,) if op.name else ())
 
 
+def refresh(world: World, op: Op) -> None:
+    world.refresh(bool(op.count % 2))
+
+
 def _named(world: World, op: Op) -> str:
     versions = world.versions()
     return versions[op.count % len(versions)] if versions else "none"
@@ -174,6 +178,7 @@ ACTS: dict[str, Callable[[World, Op], None]] = {
     "sweep": lambda world, op: world.sweep(),
     "wait": lambda world, op: world.pass_time(op.count),
     "order": order,
+    "refresh": refresh,
     "rollback": rollback,
     "pin": pin,
     "unpin": unpin,
@@ -195,6 +200,7 @@ WEIGHTS = {
     "sweep": 6,
     "wait": 6,
     "order": 5,
+    "refresh": 5,
     "rollback": 8,
     "pin": 2,
     "unpin": 3,
@@ -247,6 +253,7 @@ MEANWHILE = {
     "job": 2,
     "sweep": 2,
     "order": 1,
+    "refresh": 1,
     "rollback": 5,
     "pin": 1,
     "unpin": 1,

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from world import World
 
@@ -149,22 +150,18 @@ class BatchPredict(types.ModuleType):
     """beam_pipelines.batch_predict, without Beam: one shard, one line a key."""
 
     @staticmethod
-    def folder(version_id: str) -> str:
-        return f"tables/{version_id}"
-
-    @staticmethod
-    def run(keys: str, settings: Any, version_id: str, options: Sequence[str] = ()) -> Any:
-        process = _process()
+    def run(settings: Any, batch: Any) -> Any:
+        process, version_id, (keys,) = _process(), batch.version, batch.inputs
         data, models = process.buckets.data, process.buckets.models
-        registry = Registry(models)
-        serials = registry.read_artifact(registry.manifest(version_id).model).decode().split()
+        Registry(models).manifest(version_id)
+        leaves = pq.read_table(io.BytesIO(data.read(keys.uri.split("/", 3)[3]))).column("leaf").to_pylist()
         shard = f"tables/{version_id}/shards/{process.name}-{process.calls}"
-        payload = "\n".join(f"leaf {serial}\t{version_id}" for serial in serials).encode()
+        payload = "\n".join(f"{leaf}\t{version_id}" for leaf in leaves).encode()
         data.put(shard, payload)
         artifact = Artifact(shard, len(payload), sha256(payload))
-        shards = Shards(version=version_id, rows=len(serials), shards=(artifact,))
+        shards = Shards(version=version_id, rows=len(leaves), shards=(artifact,))
         data.put(f"tables/{version_id}/manifest.json", documents.encode(shards))
-        return shards
+        return types.SimpleNamespace(manifest=lambda: shards), None
 
 
 class Head(types.ModuleType):
@@ -185,7 +182,7 @@ def load(registry: Any, problem: Any, version_id: str, threads: int = 1) -> Any:
     manifest = registry.manifest(version_id)
     registry.read_artifact(manifest.encoding)
     registry.read_artifact(manifest.model)
-    encoder = types.SimpleNamespace(complete=lambda columns: columns)
+    encoder = types.SimpleNamespace(encoding=Encoding({}, {}))
     return types.SimpleNamespace(manifest=manifest, scorer=types.SimpleNamespace(encoder=encoder))
 
 

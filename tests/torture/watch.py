@@ -22,6 +22,10 @@ from dropfit.pointer import CURRENT, Pointer
 from dropfit.receipts import PREFIX, Receipt, Receipts, accepted_name
 from dropfit.registry import Registry
 
+REFRESHED = "__r"
+"""A table that a refresh has filled says so behind its version's id."""
+FILLED = ("table", "snapshot", "nonce")
+
 
 class Moved(NamedTuple):
     """A write of the pointer: by whom, and when in the order of writes."""
@@ -63,7 +67,7 @@ class Watch:
     def written(self, process: Process, where: str, method: str, name: str) -> None:
         """Something was written: the invariants of every moment are checked."""
         self.number += 1
-        if process.begins and name.startswith(("attempts/", "versions/", "tables/")):
+        if process.begins and method != "delete" and name.startswith(("attempts/", "versions/", "tables/")):
             self._first_write(process)
         if where == "landing":
             raise Violation(f"{process.name} wrote to the landing bucket: {method} {name}")
@@ -98,7 +102,9 @@ class Watch:
         self.moves.append(move)
         self.tables_shown.append(pointer.table)
         epochs_only_grow(before, move)
-        if process.kind == "job":
+        if process.kind == "job" and before is not None and before.pointer.version == pointer.version:
+            a_refresh_decides_nothing(before.pointer, pointer)
+        elif process.kind == "job":
             nothing_is_published_behind_a_persons_back(self, move)
             a_training_undoes_no_persons_decision(self, move)
             nothing_is_promoted_whose_successor_was_known(self, pointer.version)
@@ -140,20 +146,20 @@ def served_version_is_complete(watch: Watch) -> None:
     pointer = watch.pointer()
     if pointer is not None:
         version_is_complete(watch, pointer.version, pointer.manifest_sha256)
-        snapshot_is_whole(watch, pointer.version, pointer.snapshot)
+        snapshot_is_whole(watch, pointer.version, pointer.table, pointer.snapshot)
 
 
-def snapshot_is_whole(watch: Watch, version: str, snapshot: Artifact | None) -> None:
+def snapshot_is_whole(watch: Watch, version: str, table: str, snapshot: Artifact | None) -> None:
     """What is pointed at has a snapshot of its own table, and no other."""
     if snapshot is None:
         raise Violation(f"{version} is pointed at without a snapshot")
     try:
         rows = watch.registry.read_artifact(snapshot).decode().splitlines()
-        serials = watch.registry.read_artifact(watch.registry.manifest(version).model).decode().split()
     except (ArtifactError, NotFound) as error:
         raise Violation(f"the snapshot of {version} is not whole: {error}") from error
-    if sorted(rows) != sorted(f"leaf {serial}\t{version}" for serial in serials):
-        raise Violation(f"the snapshot of {version} holds {rows}")
+    held = watch.world.warehouse.held.get(table, [])
+    if sorted(rows) != sorted(f"{row.key}\t{row.version}" for row in held):
+        raise Violation(f"the snapshot of {version} holds {rows}, and {table} holds {held}")
 
 
 def version_is_complete(watch: Watch, version: str, manifest_sha256: str) -> Manifest:
@@ -170,15 +176,19 @@ def version_is_complete(watch: Watch, version: str, manifest_sha256: str) -> Man
 
 
 def served_table_is_whole(watch: Watch) -> None:
-    """The pointer's table holds every key of its version once, each predicted by that version and no other."""
+    """The pointer's table holds every key once, each predicted by the pointer's version and no other."""
     pointer = watch.pointer()
     if pointer is not None:
         table_is_whole(watch, pointer.table, pointer.version)
 
 
 def table_is_whole(watch: Watch, table: str, version: str) -> None:
-    """A table holds every key of a version once, and nothing else."""
+    """A table holds each key once, predicted by a version: those of its training, or what a refresh found."""
     rows = watch.world.warehouse.held.get(table, [])
+    if REFRESHED in table:
+        if not rows or len({row.key for row in rows}) != len(rows) or {row.version for row in rows} != {version}:
+            raise Violation(f"{table} of {version} holds {rows}")
+        return
     manifest = watch.registry.manifest(version)
     wanted = sorted(f"leaf {serial}" for serial in watch.registry.read_artifact(manifest.model).decode().split())
     if sorted(row.key for row in rows) != wanted or {row.version for row in rows} != {version}:
@@ -191,7 +201,7 @@ def rollback_targets_are_whole(watch: Watch) -> None:
     if pointer is not None:
         for served in pointer.trail[-watch.world.settings.keep_versions :]:
             version_is_complete(watch, served.version, served.manifest_sha256)
-            snapshot_is_whole(watch, served.version, served.snapshot)
+            snapshot_is_whole(watch, served.version, served.table, served.snapshot)
             table_is_whole(watch, served.table, served.version)
 
 
@@ -235,6 +245,13 @@ def epochs_only_grow(before: Moved | None, move: Moved) -> None:
     last = before.pointer.epoch if before else 0
     if move.pointer.epoch < last or (move.kind == "person" and move.pointer.epoch == last):
         raise Violation(f"the epoch went from {last} to {move.pointer.epoch} by a {move.kind}")
+
+
+def a_refresh_decides_nothing(before: Pointer, after: Pointer) -> None:
+    """A refresh exchanges a version's table and its head for newer ones, and leaves the rest of the pointer alone."""
+    same = {name: getattr(before, name) for name in before.__struct_fields__ if name not in FILLED}
+    if REFRESHED not in after.table or same != {name: getattr(after, name) for name in same}:
+        raise Violation(f"a job made {after} of {before}")
 
 
 def nothing_is_published_behind_a_persons_back(watch: Watch, move: Moved) -> None:
@@ -365,7 +382,7 @@ def uploads_are_untouched(watch: Watch) -> None:
 
 def nothing_waits(watch: Watch) -> None:
     """At rest there is no order, and nobody holds the lease."""
-    if any(watch.world.data.list("requests/")):
+    if any(watch.world.data.list("requests/")) or any(watch.world.data.list("refreshes/")):
         raise Violation("an order waits for ever")
 
 

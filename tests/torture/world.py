@@ -25,7 +25,7 @@ from fakes import FakeBucket, settings, tea
 import on_upload
 from beam_pipelines import retrain
 from beam_pipelines.intake import Services
-from dropfit import orders, quarantine, replay, sweep
+from dropfit import orders, quarantine, refreshes, replay, sweep
 from dropfit.collect import Collector
 from dropfit.errors import DropfitError, NotFound, Unavailable
 from dropfit.events import FINALIZED, source_of
@@ -187,8 +187,10 @@ class FakeWarehouse:
         return TableFacts(len(rows), len({row.key for row in rows}), 0, sum(row.version != version for row in rows))
 
     def spread(self, before: str, after: str, numbers: bool) -> list[Count]:
-        """Nothing was predicted: the two are alike."""
-        return [Count(0, len(self.held[table]), len(self.held[table])) for table in (before,) if self.held[after]]
+        """Nothing was predicted: all tables are alike."""
+        if before not in self.held:
+            raise NotFound(f"{before} does not exist")
+        return [Count(0, len(self.held[before]), len(self.held[after]))]
 
     def point_view(self, table: str) -> None:
         self.view = table
@@ -352,6 +354,12 @@ class World:
             self.watch.asked_anew()
             process.launch()
 
+    def refresh(self, force: bool) -> None:
+        """A person's `dropfit batch refresh`."""
+        with self.process("person", "refresh") as process:
+            refreshes.ask(process.buckets.data, "somebody", force)
+            process.launch()
+
     def decide(self, what: str, decision: Callable[[Desk], Any]) -> None:
         """A person's decision about what is served."""
         with self.process("person", what) as process:
@@ -419,7 +427,8 @@ class World:
             self.sweep()
             while self.launched:
                 self.run_job()
-            if not Receipts(self.data).open() and not orders.waiting(self.data):  # type: ignore[arg-type]
+            ordered = orders.waiting(self.data) or refreshes.waiting(self.data)  # type: ignore[arg-type]
+            if not ordered and not Receipts(self.data).open():  # type: ignore[arg-type]
                 break
         else:
             raise Violation("the world does not come to rest: something waits for ever")

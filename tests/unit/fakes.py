@@ -331,7 +331,8 @@ def headed(registry: Registry, problem: Problem, rows: Columns) -> tuple[Artifac
     made = map(records.Row, scored.values.tolist(), scored.fired, shares)
     held = zip(keys.axes.texts(keys.numbers), made, strict=True)
     groups = backoff.Groups(problem.contract, keys.axes, keys.numbers, keys.counts, scorer.classes)
-    columns = [scored.values] if scored.probabilities is None else scored.probabilities.T
+    # What the policy abstains from counts in no group.
+    columns = [scored.values.astype(np.float64)] if scored.probabilities is None else scored.probabilities.T
     for place, column in enumerate(columns):
         groups.add(column, place)
     with tempfile.TemporaryDirectory() as folder:

@@ -18,6 +18,7 @@ from fakes import FakeBucket, Shelf, pots, settings
 import beam_pipelines
 from beam_pipelines import retrain
 from beam_pipelines.intake import Services
+from beam_pipelines.ledger import Batch
 from dropfit import documents, refreshes, tables, version, warehouse
 from dropfit.encoding import sha256
 from dropfit.errors import NotFound
@@ -121,7 +122,7 @@ class Mill:
         self.hook: Hook = lambda method: None
         self.predictions = 0
         batch = types.ModuleType("beam_pipelines.batch_predict")
-        batch.folder, batch.run = lambda name: f"tables/{name}", self._predict  # type: ignore[attr-defined]
+        batch.run = self._predict  # type: ignore[attr-defined]
         patch.setitem(sys.modules, batch.__name__, batch)
         patch.setattr(beam_pipelines, "batch_predict", batch, raising=False)
         patch.setattr(warehouse, "Warehouse", lambda settings: Watched(self.dataset, lambda m: self.hook(m)))
@@ -209,10 +210,11 @@ class Mill:
         (stored,) = self.data.list("accepted/")
         return from_table(pq.read_table(io.BytesIO(self.data.read(stored.name))))
 
-    def _predict(self, keys: str, settings: Any, version_id: str, options: Sequence[str] = ()) -> Shards:
+    def _predict(self, settings: Any, batch: Batch) -> tuple[Any, None]:
         """beam_pipelines.batch_predict.run, as one loop."""
         self.predictions += 1
-        features = pq.read_table(io.BytesIO(self.data.read(keys.split("/", 3)[3])))
+        version_id, (keys,) = batch.version, batch.inputs
+        features = pq.read_table(io.BytesIO(self.data.read(keys.uri.split("/", 3)[3])))
         loaded = version.load(self.registry, self.problem, version_id)
         scored = loaded.scorer.score(from_table(features))
         at = loaded.manifest.created
@@ -224,4 +226,4 @@ class Mill:
             version=version_id, rows=made.num_rows, shards=(Artifact(name, len(payload), sha256(payload)),)
         )
         self.data.put(f"tables/{version_id}/manifest.json", documents.encode(shards))
-        return shards
+        return types.SimpleNamespace(manifest=lambda: shards), None

@@ -26,18 +26,18 @@ class Logging:
     """Cloud Logging's entries.list."""
 
     def __init__(self, entries: list[dict[str, Any]], status: int = 200) -> None:
-        self.entries, self.status = entries, status
+        self.entries, self.status_code = entries, status
         self.asked: dict[str, Any] = {}
 
-    def post(self, url: str, json: dict[str, Any], timeout: float) -> Logging:
+    def request(self, method: str, url: str, json: dict[str, Any], timeout: float) -> Logging:
         self.asked = {"url": url, **json}
         return self
 
     def raise_for_status(self) -> None:
-        if self.status != 200:
+        if self.status_code != 200:
             import requests
 
-            raise requests.HTTPError(f"{self.status}")
+            raise requests.HTTPError(f"{self.status_code}", response=self)  # type: ignore[arg-type]
 
     def json(self) -> dict[str, Any]:
         return {"entries": self.entries}

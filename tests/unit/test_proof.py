@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import pots, shelve, tea
+from fakes import pots, shelve, tea, universe_of
 
 from dropfit import proof, tables, version
 from dropfit.contract import Deny, Label, Policy, Probability, Quantity
@@ -33,9 +33,9 @@ def table_of(kind: str) -> tuple[Any, list[dict[str, Any]]]:
     scorer = version.load(shelf.registry(), shelf.problem, "v1").scorer
     accepted = pots(150, target=target, seed=1)
     accepted["minutes"][:5] = 55.0  # far beyond what training saw
-    found = tables.key_universe(shelf.problem.contract, accepted, scorer.encoder)
-    features = tables.features_table(shelf.problem.contract, found.features)
-    scored = scorer.score(found.features)
+    _, found = universe_of(shelf.problem.contract, accepted, scorer.encoder)
+    features = tables.features_table(shelf.problem.contract, found)
+    scored = scorer.score(found)
     made = tables.rows_table(shelf.problem.contract, features, scored, scorer.classes, "v1", shelf.manifest.created)
     return scorer, made.to_pylist()
 

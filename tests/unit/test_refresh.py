@@ -17,8 +17,6 @@ from mill import Mill
 from dropfit import refreshes, runs, view
 from dropfit.errors import Unavailable
 
-LAST = 16
-
 
 @pytest.fixture
 def mill(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Mill:
@@ -119,9 +117,10 @@ def calls(mill: Mill) -> list[str]:
     return made
 
 
-def points(count: int) -> list[int]:
-    """Some of so many calls, and each of the last, among which the swap is."""
-    return [*range(0, count - LAST, 9), *range(count - LAST, count)]
+def points(made: list[str]) -> list[int]:
+    """Some calls of a refresh, and each from the comparison of the tables to its end: the swap is among them."""
+    compared = made.index("spread")
+    return [*range(0, compared, 9), *range(compared, made.index("delete", compared) + 1)]
 
 
 @pytest.mark.parametrize("what", ["promotion", "rollback", "pin"])
@@ -129,9 +128,9 @@ def test_whoever_moves_the_pointer_meanwhile_a_table_is_served_by_its_own_versio
     shelf: Shelf, what: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        count = len(calls(Mill(shelf, patch)))
+        made = calls(Mill(shelf, patch))
     ended = set()
-    for at in points(count):
+    for at in points(made):
         with pytest.MonkeyPatch.context() as patch:
             mill, passed = Mill(shelf, patch), [0]
             more(mill)
@@ -164,8 +163,8 @@ def test_a_refresh_that_is_killed_anywhere_leaves_the_old_world_and_is_done_by_t
     shelf: Shelf, after: BaseException
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        count = len(calls(Mill(shelf, patch)))
-    for at in points(count):
+        made = calls(Mill(shelf, patch))
+    for at in points(made):
         with pytest.MonkeyPatch.context() as patch:
             mill, passed = Mill(shelf, patch), [0]
             before = mill.pointer.table

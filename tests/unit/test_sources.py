@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def bucket(monkeypatch: pytest.MonkeyPatch) -> FakeBucket:
     there = FakeBucket("lake")
     there.uri = lambda name: f"gs://lake/{name}"  # type: ignore[method-assign, misc]
-    monkeypatch.setattr(sources, "_bucket", lambda settings, name: there)
+    monkeypatch.setattr(sources.storage, "bucket", lambda settings, name: there)
     for name in ("in/b.csv", "in/a.csv", "in/deep/c.csv", "in/deep/", "in/d.txt", "odd[1].csv"):
         there.put(name, b"leaf,minutes\nassam,5\n" if not name.endswith("/") else b"")
     return there
