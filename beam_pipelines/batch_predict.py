@@ -30,7 +30,7 @@ def build(pipeline: Any, settings: Settings, batch: Batch, plan: Plan, todo: Seq
     """The graph: splits are handed out, read, predicted, written; then all of it is committed."""
     (
         pipeline
-        | "Splits" >> beam.Create(list(todo))
+        | "Splits" >> beam.Create(list(todo), reshuffle=False)  # or Beam shuffles them twice
         | "Hand out" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(Read(settings, batch.version))
         | "Predict" >> beam.ParDo(Predict(settings, batch.version, plan.at, batch.checked))

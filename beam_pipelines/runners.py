@@ -183,6 +183,9 @@ def _on_dataflow(build: Build, chosen: PipelineOptions, check: Callable[[], None
     else:
         LOG.info("Dataflow job %s is at work already: waiting for it", job.name)
     ended = dataflow.wait(jobs, job, check)
+    if ended.state == "FAILED":
+        what = f"Dataflow job {ended.name} ({jobs.console(ended)})"
+        raise of_beam(RuntimeError(ended.reason or "it failed and gave no reason"), what)
     if ended.state != "DONE":
         raise Refused(f"Dataflow job {ended.name} was {ended.state.lower()} by somebody: {jobs.console(ended)}")
 

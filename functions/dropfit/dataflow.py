@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import NotFound, Refused, Unavailable
+from .errors import NotFound, Unavailable
 from .rest import Api
 
 ENDPOINT = "https://dataflow.googleapis.com"
@@ -41,11 +41,13 @@ class Job(msgspec.Struct, frozen=True):
         id: the service's own name for it.
         name: ours.
         state: such as RUNNING, without the `JOB_STATE_` before it.
+        reason: why it failed, as far as it has said so.
     """
 
     id: str
     name: str
     state: str
+    reason: str = ""
 
 
 class Message(msgspec.Struct, frozen=True, rename="camel"):
@@ -128,7 +130,7 @@ def wait(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Job:
-    """Look at a job until it has ended, and log what it says; faults that pass are waited out.
+    """Look at a job until it has ended, however it ended, and log what it says; faults that pass are waited out.
 
     Args:
         jobs: where it is.
@@ -163,9 +165,7 @@ def wait(
         if seen.state != job.state:
             LOG.info("Dataflow job %s is %s", job.name, seen.state)
         job = seen
-    if job.state == "FAILED":
-        raise Refused(f"Dataflow job {job.name} failed: {log.error or 'no reason given'}; {jobs.console(job)}")
-    return job
+    return msgspec.structs.replace(job, reason=log.error)
 
 
 class _Log:

@@ -17,9 +17,9 @@ from apache_beam.runners.dataflow.internal import apiclient
 from graph import groupings, stages, steps
 from standin import Batch, Fail
 
-from beam_pipelines import runners
+from beam_pipelines import batch_predict, runners
 from dropfit import dataflow, machine, rest, storage
-from dropfit.errors import DropfitError, LeaseLost, Refused, SettingsError, Unavailable
+from dropfit.errors import BatchError, DropfitError, LeaseLost, Refused, SettingsError, Unavailable
 from dropfit.settings import Settings
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
@@ -74,7 +74,7 @@ def test_a_fault_that_passes_on_a_worker_is_one_that_passes_here(tmp_path: Path,
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_other_error_on_a_worker_is_told_with_where_it_was_raised(tmp_path: Path, workers: int) -> None:
-    with pytest.raises(DropfitError, match=r"DirectRunner failed: .*wing \[while running 'Predict'\]") as told:
+    with pytest.raises(DropfitError, match=f"{VERSION} on DirectRunner.*wing") as told:
         runners.run(Batch(tmp_path, between=Fail(ours=False)), here(batch_workers=workers), VERSION)
     assert not isinstance(told.value, Unavailable)
 
@@ -197,6 +197,35 @@ def test_what_reads_predicts_and_writes_is_one_stage_between_one_shuffle_and_the
     assert len({step.environment for step in steps(job) if step.environment}) == 1
 
 
+@pytest.mark.verify
+def test_the_batch_prediction_itself_is_one_stage_between_its_one_shuffle_and_its_commit(
+    house: Callable[..., Any], penguins: list[Path], tmp_path: Path
+) -> None:
+    """The whole job of a served version, built and staged for Dataflow."""
+    made = house(DROPFIT_REGION="r", DROPFIT_WORKER_ACCOUNT="w@p", DROPFIT_WORKER_IMAGE="host/worker:1")
+    made.upload("a.csv", penguins[0])
+    made.work()
+    served = made.registry.current().pointer.version
+    made.buckets.data.put("score/in.csv", penguins[1].read_bytes())
+    inputs = (made.buckets.data.uri("score/in.csv"),)
+    batch = batch_predict.Batch(served, inputs, made.buckets.data.uri("score/out"), served)
+    _, plan, todo = batch_predict.prepare(made.settings, batch)
+    config = msgspec.structs.replace(made.settings, runner="DataflowRunner")
+    pipeline = beam.Pipeline(options=runners.options(config, served, extra=["--dry_run=True", "--no_auth"]))
+    batch_predict.build(pipeline, config, batch, plan, todo)
+    job = pipeline.run().job
+    apiclient.DataflowApplicationClient(job.options, job.root_staging_location).create_job_description(job)
+    [pool] = msgspec.json.decode(job.json())["environment"]["workerPools"]
+    assert pool.get("packages", []) == []
+    assert len(groupings(job)) == 2
+    [stage] = [stage for stage in stages(job) if "Predict" in stage]
+    assert stage[0] == "Hand out/ReshufflePerKey/GroupByKey"
+    at = stage.index("Read")
+    assert stage[at : at + 3] == ["Read", "Predict", "Write"]
+    assert not [step for step in steps(job) if step.sides and step.name in stage]
+    assert stages(job)[-1][-1] == "Commit"
+
+
 def test_a_step_that_would_break_the_stage_is_seen() -> None:
     pipeline = beam.Pipeline()
     numbers = pipeline | beam.Create([1], reshuffle=False)
@@ -295,6 +324,29 @@ def test_a_job_that_is_being_cancelled_is_waited_out_and_followed_by_a_new_one(
     service.play = play
     start()
     assert [job["currentState"] for job in service.jobs] == ["JOB_STATE_CANCELLED", "JOB_STATE_DONE"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "match"),
+    [
+        ("Traceback ...\ndropfit.errors.Unavailable: no answer [while running 'Read-3']", Unavailable, "no answer"),
+        ("Traceback ...\nKeyError: 'wing' [while running 'Predict-ptransform-3']", BatchError, "KeyError: 'wing'"),
+        ("Workflow failed. Causes: quota", BatchError, "quota"),
+        ("", BatchError, "no reason"),
+    ],
+)
+def test_a_job_that_fails_is_told_as_what_a_worker_raised(
+    service: FakeDataflow, start: Callable[..., Batch], said: str, kind: type[DropfitError], match: str
+) -> None:
+    def play(job: dict[str, Any]) -> None:
+        if said and job["currentState"] != "JOB_STATE_FAILED":
+            service.say(job, said, "JOB_MESSAGE_ERROR")
+        job["currentState"] = "JOB_STATE_FAILED"
+
+    service.play = play
+    with pytest.raises(kind, match=match):
+        start()
+    assert len(service.submitted) == 1
 
 
 def test_a_job_that_a_person_cancels_stays_cancelled(service: FakeDataflow, start: Callable[..., Batch]) -> None:
