@@ -11,6 +11,8 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, SetupOptions, StandardOptions
 from apache_beam.runners.dataflow.internal import apiclient
@@ -106,6 +108,34 @@ def test_the_same_pipeline_gives_the_same_rows_on_two_processes_of_dask(tmp_path
         runners.run(batch, config, VERSION)
     assert batch.rows() == SQUARES
     assert len(batch.workers()[0]) == 2
+
+
+@pytest.mark.verify
+def test_dask_predicts_what_this_machine_predicts(
+    house: Callable[..., Any], penguins: list[Path], tmp_path: Path
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    made = house()
+    made.upload("a.csv", penguins[0])
+    made.work()
+    served = made.registry.current().pointer.version
+
+    def predicted(config: Settings, place: str) -> pa.Table:
+        inputs = tuple(str(path) for path in penguins)
+        batch = batch_predict.Batch(served, inputs, str(tmp_path / place), served)
+        ledger, _ = batch_predict.run(config, batch)
+        names = [shard.name for shard in ledger.manifest().shards]
+        rows = pa.concat_tables([pq.read_table(tmp_path / place / name) for name in names]).drop(["predicted_at"])
+        return rows.sort_by([(name, "ascending") for name in made.services.problem.key])
+
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        where = f"--dask_client_address={cluster.scheduler_address}"
+        there = msgspec.structs.replace(made.settings, runner="DaskRunner", runner_options=where)
+        on_dask = predicted(there, "dask")
+    assert on_dask.num_rows > 0
+    assert on_dask.equals(predicted(made.settings, "here"))
 
 
 # Dataflow
