@@ -350,8 +350,11 @@ class World:
     def order(self, objects: tuple[str, ...]) -> None:
         """A person's `dropfit train`."""
         with self.process("person", "train") as process:
-            orders.ask(process.buckets.data, objects)
-            self.watch.asked_anew()
+            try:
+                orders.ask(process.buckets.data, objects)
+            finally:  # its answer may be lost, and the order there
+                if orders.waiting(self.data):  # type: ignore[arg-type]
+                    self.watch.asked_anew()
             process.launch()
 
     def refresh(self, force: bool) -> None:
