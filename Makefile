@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test unit lint verify torture bench-serving lock clean
+.PHONY: help env demo up down test unit lint verify torture bench-serving bench-batch lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,13 +57,22 @@ torture: env ## every proof of reliability, some 30 minutes (ARGS='kills --seed 
 bench-serving: env .venv-bench/ready ## how fast it serves beside others, some 9 minutes (ARGS='--only rounds')
 	@$(BIN)/python -m benchmarks.serving $(ARGS)
 
+bench-batch: env .venv-bench/batch ## how fast it predicts a file beside others, some 8 minutes (ARGS='--rows 1000000')
+	@$(BIN)/python -m benchmarks.batch $(ARGS)
+
 # MLServer and BentoML want older packages than the local cloud: an environment of their own.
-# Where they cannot be installed, the others are measured without them.
+# Where they cannot be installed, the others are measured without them. So it is with Spark, beside them there.
 .venv-bench/ready: requirements/bench.txt | env
 	@echo "Making .venv-bench for MLServer and BentoML (600 MB) ..."
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	@if $(BIN)/uv pip install -q -p .venv-bench/bin/python --require-hashes -r requirements/bench.txt; then touch $@; \
 	else echo "MLServer and BentoML could not be installed, see above: they are left out"; fi
+
+.venv-bench/batch: requirements/bench-batch.txt | env
+	@echo "Making .venv-bench for Spark (700 MB; it wants Java 17 too) ..."
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@if $(BIN)/uv pip install -q -p .venv-bench/bin/python --require-hashes -r requirements/bench-batch.txt; then touch $@; \
+	else echo "Spark could not be installed, see above: it is left out"; fi
 
 lock: env ## resolve pyproject.toml again into requirements/*.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh requirements/lock.sh
