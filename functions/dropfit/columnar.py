@@ -20,6 +20,8 @@ from .keys import joined
 from .runtime import Scored, Scorer
 
 Array = np.ndarray[Any, Any]
+CODES = 2**40
+"""Codes of several columns together stay below it; a table's rows are far fewer than its root times 2**23."""
 
 
 class Texts:
@@ -102,8 +104,16 @@ class Columnar:
             ArtifactError: when the model answers something that is no number.
         """
         matrix, columns = self._inputs(table)
-        raw = self._scorer.model(matrix)
-        return self._scorer.guarded(columns, raw)
+        return self._scorer.guarded(columns, self._answers(matrix))
+
+    def _answers(self, matrix: Array) -> Array:
+        """What the model answers; inputs that come again are asked once, where most do."""
+        again = distinct(matrix)
+        if again is None:
+            raw: Array = self._scorer.model(matrix)
+            return raw
+        first, places = again
+        return np.asarray(self._scorer.model(matrix[first])[places])
 
     def _inputs(self, table: Any) -> tuple[Array, Lazily]:
         """The model's input, and all features as a row batch, completed."""
@@ -126,6 +136,40 @@ class Columnar:
                 columns[feature.name] if coded is None else coded.looked_up(self._encoder.codes[feature.name])
             )
         return matrix, columns
+
+
+def distinct(matrix: Array) -> tuple[Array, Array] | None:
+    """Which rows are alike, bit by bit: column after column, by codes that are made anew when they grow too large.
+
+    Args:
+        matrix: float32, shape (rows, inputs).
+
+    Returns:
+        A row of each kind, shape (kinds,), and each row's kind, shape (rows,); None where over half of them differ.
+    """
+    rows = len(matrix)
+    kinds: Array = np.zeros(rows, dtype=np.int64)
+    most = 1
+    for column in matrix.view(np.int32).T:
+        coded = pa.array(column).dictionary_encode()
+        values = len(coded.dictionary)
+        if most * values >= CODES:
+            kinds, most = _numbered(kinds)
+        if 2 * values > rows:
+            return None
+        kinds, most = kinds * values + coded.indices.to_numpy(), most * values
+    kinds, most = _numbered(kinds)
+    if 2 * most > rows:
+        return None
+    first = np.empty(most, dtype=np.int64)
+    first[kinds] = np.arange(rows)
+    return first, kinds
+
+
+def _numbered(codes: Array) -> tuple[Array, int]:
+    """The same from 0 on without a gap, and how many there are."""
+    coded = pa.array(codes).dictionary_encode()
+    return coded.indices.to_numpy().astype(np.int64), len(coded.dictionary)
 
 
 def _whole(table: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ from fakes import LEAVES, pots, tea
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropfit import tables
+from dropfit import columnar, tables
 from dropfit.columnar import Columnar
 from dropfit.contract import Columns, Deny, Label, Number, Policy
 from dropfit.encoding import Encoder, learn
@@ -99,3 +99,34 @@ def test_a_model_without_an_answer_is_told_with_its_first_row() -> None:
     broken.model = lambda matrix: np.where(np.arange(len(matrix))[:, None] == 2, np.nan, 0.5)
     with pytest.raises(ArtifactError, match="1 rows, the first of them row 2"):
         Columnar(broken).score(tables.features_table(broken.contract, pots(5)))
+
+
+@given(
+    picked=st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    kinds=st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.5, np.nan, 3e38]), min_size=3, max_size=3), min_size=5),
+    codes=st.sampled_from([1, 4, 2**40]),
+)
+def test_inputs_that_come_again_are_found_bit_by_bit(picked: list[int], kinds: list[list[float]], codes: int) -> None:
+    matrix = np.array(kinds, dtype=np.float32)[picked]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columnar, "CODES", codes)
+        found = columnar.distinct(matrix)
+    different = {row.tobytes() for row in matrix}
+    if found is None:
+        assert 2 * len(different) > len(matrix)
+    else:
+        first, places = found
+        assert len(first) == len(different) <= len(matrix) / 2
+        assert matrix[first][places].tobytes() == matrix.tobytes()
+
+
+def test_a_model_is_asked_once_for_each_input_where_most_come_again() -> None:
+    asked = []
+    counting = scorer(BOUND)
+    counting.model = lambda matrix: [asked.append(len(matrix)), answer(matrix)][1]
+    rows = {name: np.tile(values, 10) for name, values in pots(30).items()}
+    by_table = told(Columnar(counting).score(tables.features_table(counting.contract, rows)))
+    assert by_table == told(counting.score(rows))
+    once, all_of_them = asked
+    assert once <= 30
+    assert all_of_them == 300
