@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO, cast
 import msgspec
 
 from beam_pipelines.known import Known, Looked, look
-from dropfit import documents, quarantine
+from dropfit import documents, quarantine, runs
 from dropfit.contract import Problem
 from dropfit.duplicates import Repeats, in_use
 from dropfit.encoding import sha256
@@ -237,6 +237,7 @@ def _same_columns(services: Services, receipt: Receipt) -> bool:
     return list(schema.names) == list(services.problem.kept)
 
 
+@runs.part("read")
 def accepted_rows(services: Services, inputs: Sequence[Receipt]) -> tuple[Columns, int]:
     """The window's rows without duplicates, in the order of upload, and how many duplicates were dropped.
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from beam_pipelines import intake, steps, table
+from beam_pipelines import intake, ready, steps, table
 from beam_pipelines.intake import Services
 from dropfit import attempts, orders
 from dropfit.attempts import Attempts
@@ -133,11 +133,11 @@ class Round:
 
     def _train(self, taken: list[Receipt], requests: list[TrainRequest]) -> None:
         services, log = self._services, self._log
+        ready.prepare(services.problem)
         since = services.registry.current()
         if since.pointer is not None:
             services.registry.remember()
         steps.repair_view(services)  # an earlier job may have been killed between its promotion and the view
-        steps.show_log(services)
         inputs, left_out, idle = intake.window(services, requests[0].objects if requests else ())
         self._settle_unused(taken, inputs, left_out, idle)
         if not inputs:
@@ -145,6 +145,7 @@ class Round:
         concerned = [r for r in inputs if r.state != "promoted"]
         version = log.run.version = steps.version_id(services, inputs)
         if since.pointer is not None and since.pointer.version == version:
+            steps.tell(services, version)
             self._close(concerned, "promoted", "this very version is served already", version)
             return
         begun = self._begun(version, since, again=any(r.attempts == 1 for r in requests))
@@ -155,6 +156,7 @@ class Round:
             self._close(concerned, "kept", f"{MOVED}; {ANEW}", version)
             return
         outcome, reason = self._make(version, inputs, left_out, since)
+        steps.tell(services, version)
         self._close(concerned, outcome, reason, version)
 
     def _begun(self, version: str, since: Current, again: bool) -> Attempts:
@@ -248,8 +250,7 @@ class Round:
                 raise LeaseLost(f"another job has written the receipt of {receipt.object.name}") from error
 
     def _still_open(self) -> list[Receipt]:
-        mine = set(self._log.run.receipts)
-        return [r for r in self._services.receipts.open() if r.id in mine]
+        return [r for r in self._services.receipts.open() if r.id in self._log.run.receipts]
 
     def _give_attempts_back(self) -> None:
         """An interruption is not the upload's fault."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from beam_pipelines.intake import Services
-from dropfit import __version__, libraries, view
+from beam_pipelines.table import warehouse_of
+from dropfit import __version__, libraries, runs, view
 from dropfit.contract import source_sha256
 from dropfit.encoding import sha256
 from dropfit.errors import NotFound
@@ -79,7 +80,8 @@ def fit(services: Services, rows: Columns, planned: Plan) -> Trained:
     """
     from dropfit.training import train
 
-    return train(services.problem, rows, planned.held)
+    with runs.part("fit"):
+        return train(services.problem, rows, planned.held)
 
 
 def publish(
@@ -148,21 +150,32 @@ def _trial(services: Services, version: str, trained: Trained) -> dict[str, Any]
 
 
 def judge(services: Services, manifest: Manifest, rows: Columns, planned: Plan) -> Report:
-    """The gate's verdict, kept with the version; then the same for people, with plots, which no run may fail of."""
+    """The gate's verdict, kept with the version."""
     from beam_pipelines import judging
 
-    registry, version = services.registry, manifest.version
-    report = registry.judged(version, planned.champion.version)
+    report = services.registry.judged(manifest.version, planned.champion.version)
     if report is None:
-        report = registry.judge(judging.judge(services, manifest, rows, planned.champion))
+        with runs.part("score"):
+            report = services.registry.judge(judging.judge(services, manifest, rows, planned.champion))
+    return report
+
+
+def tell(services: Services, version: str) -> None:
+    """What a training leaves for people: the verdict as a page with plots, and the view of the prediction log.
+
+    After the promotion and before the outcome: no version waits for it, no run fails of it, and who waits for the
+    outcome finds it.
+    """
+    registry = services.registry
     try:
         from dropfit import report as pages
 
-        for name, payload, kind in pages.files(report, manifest):
+        for name, payload, kind in pages.files(registry.report(version), registry.manifest(version)):
             registry.attach(version, name, payload, kind)
     except Exception:
         LOG.warning("the report of %s has its numbers, and no page or no plots", version, exc_info=True)
-    return report
+    if services.settings.log_table:
+        view.show_log(services.settings.log_table, warehouse_of(services))
 
 
 def waits(services: Services, since: Current, report: Report, done: Completed) -> str:
@@ -183,17 +196,7 @@ def waits(services: Services, since: Current, report: Report, done: Completed) -
 
 def repair_view(services: Services) -> None:
     """The view shows what the pointer says; it is derived, never the truth."""
-    from dropfit.warehouse import Warehouse
-
-    view.repair(services.registry, Warehouse(services.settings))
-
-
-def show_log(services: Services) -> None:
-    """The view of the prediction log, where there is a log to show."""
-    from dropfit.warehouse import Warehouse
-
-    if services.settings.log_table:
-        view.show_log(services.settings.log_table, Warehouse(services.settings))
+    view.repair(services.registry, warehouse_of(services))
 
 
 def revision() -> str:

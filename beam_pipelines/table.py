@@ -8,13 +8,14 @@ nobody is served from it.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from beam_pipelines.intake import Services
-from dropfit import shift, tables
+from dropfit import runs, shift, tables
 from dropfit.contract import Label
 from dropfit.errors import ArtifactError, Conflict, NotFound
 from dropfit.manifest import FOLDER, Artifact, Manifest, Shards, table_name
@@ -23,6 +24,7 @@ from dropfit.verdict import Completed, Sampled, Shift
 if TYPE_CHECKING:
     from dropfit.contract import Columns
     from dropfit.pointer import Current
+    from dropfit.settings import Settings
     from dropfit.snapshot import Written
     from dropfit.universe import Universe
     from dropfit.version import Version
@@ -93,12 +95,13 @@ def check(services: Services, manifest: Manifest, done: Completed) -> None:
         Conflict: when the table is not what was loaded.
         ArtifactError: when the snapshot is not what was written.
     """
-    facts = _warehouse(services).facts(done.table, manifest.contract.key, manifest.version)
+    facts = warehouse_of(services).facts(done.table, manifest.contract.key, manifest.version)
     tables.verify(done.table, facts, done.rows)
     if done.snapshot is not None:
         services.registry.prove_artifact(done.snapshot)
 
 
+@runs.part("predict")
 def wanted(services: Services, manifest: Manifest, rows: Columns) -> Wanted:
     """The keys of accepted rows, as a table holds them, and the version that predicts them.
 
@@ -127,15 +130,16 @@ def made(services: Services, manifest: Manifest, found: Wanted, table: str, fill
         Conflict: when the loaded table is not what was predicted.
         ArtifactError: when the shards are not what was written.
     """
-    warehouse = _warehouse(services)
+    warehouse = warehouse_of(services)
     shards = _predicted(services, manifest, found, filling)
-    warehouse.load(
-        table,
-        tables.columns(manifest.contract),
-        [services.buckets.data.uri(s.name) for s in shards.shards],
-        cluster=manifest.contract.key,
-        labels=tables.labels(manifest, filling),
-    )
+    with runs.part("load"):
+        warehouse.load(
+            table,
+            tables.columns(manifest.contract),
+            [services.buckets.data.uri(s.name) for s in shards.shards],
+            cluster=manifest.contract.key,
+            labels=tables.labels(manifest, filling),
+        )
     tables.verify(table, warehouse.facts(table, manifest.contract.key, manifest.version), shards.rows)
     sample = _proved(warehouse, found.version, table, shards.rows)
     snapshot, written = _headed(services, manifest, shards, found.universe)
@@ -164,7 +168,7 @@ def shifted(services: Services, manifest: Manifest, table: str, since: Current) 
         if services.registry.manifest(against.version, against.manifest_sha256).contract.target != contract.target:
             return None
         numbers = not isinstance(contract.target, Label)
-        counts = _warehouse(services).spread(against.table, table, numbers)
+        counts = warehouse_of(services).spread(against.table, table, numbers)
     except (NotFound, ArtifactError) as error:
         LOG.warning("the predictions of %s are compared with nothing: %s", table, error)
         return None
@@ -195,6 +199,7 @@ def told(services: Services, done: Completed) -> dict[str, Any]:
     }
 
 
+@runs.part("predict")
 def _predicted(services: Services, manifest: Manifest, found: Wanted, filling: str) -> Shards:
     """Predict the keys into shards. What a job that was killed had done of the same keys stands."""
     from beam_pipelines import batch_predict, keys
@@ -216,6 +221,7 @@ def _headed(services: Services, manifest: Manifest, shards: Shards, found: Unive
     return head.write(services, manifest, shards, found)
 
 
+@runs.part("prove")
 def _proved(warehouse: Warehouse, version: Version, table: str, rows: int) -> Sampled:
     """Rows of the table, predicted again by the version that it is of."""
     from dropfit import proof
@@ -225,7 +231,13 @@ def _proved(warehouse: Warehouse, version: Version, table: str, rows: int) -> Sa
     return proof.compare(table, version.scorer, read, expected)
 
 
-def _warehouse(services: Services) -> Warehouse:
+def warehouse_of(services: Services) -> Warehouse:
+    """A job's one client of BigQuery: making another takes as long as a call."""
+    return _client(services.settings)
+
+
+@functools.lru_cache(maxsize=1)
+def _client(settings: Settings) -> Warehouse:
     from dropfit.warehouse import Warehouse
 
-    return Warehouse(services.settings)
+    return Warehouse(settings)

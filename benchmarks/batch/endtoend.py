@@ -28,11 +28,10 @@ OF_PART = {
     "score": PREDICTING,
     "predict": PREDICTING,
     "load": LOADING,
-    "verify": LOADING,
 }
 """What the parts of a step are, where the record tells their seconds; what is left of the step is other."""
 IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|")
-STEP = re.compile(r" INFO (\w+): [\d.]+ s ")
+STEP = re.compile(r" INFO (\w+): [\d.]+ s\b")
 
 
 @dataclass(frozen=True)

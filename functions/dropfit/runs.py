@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ from .storage import Bucket
 
 PREFIX = "runs/"
 LOG = logging.getLogger(__name__)
+DETAIL: ContextVar[dict[str, Any]] = ContextVar("detail")
+"""Of the step that goes on."""
 
 
 class Step(msgspec.Struct, kw_only=True):
@@ -83,6 +86,7 @@ class RunLog:
         # With the end of the step before: storage takes about one write a second to one name.
         self.write()
         begun = time.monotonic()
+        DETAIL.set(step.detail)
         try:
             yield step.detail
         except BaseException:
@@ -104,6 +108,17 @@ class RunLog:
             self._bucket.put(f"{PREFIX}{self.run.id}.json", documents.encode(self.run), "application/json")
         except DropfitError as error:
             LOG.warning("the run's record could not be written: %s", error)
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Time a part of the step that goes on: its seconds stand in the step's detail, under `seconds`."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = DETAIL.get({}).setdefault("seconds", {})
+        seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - begun, 3)
 
 
 def latest(bucket: Bucket, count: int) -> list[Run]:
