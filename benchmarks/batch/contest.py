@@ -68,7 +68,7 @@ CONTENDERS = (
     Contender(PROCESSES, ("bare", "processes")),
     Contender(SPARK, ("spark",), slow=True, spark=True),
     Contender(PANDAS, ("pandas_sklearn",), slow=True),
-    Contender(PANDAS_2, ("pandas_sklearn",), omp=2, slow=True, most=1_000_000),
+    Contender(PANDAS_2, ("pandas_sklearn",), omp=2, slow=True),
     Contender(IDIOM, ("run_inference",), slow=True, most=20_000),
 )
 

@@ -31,7 +31,7 @@ OF_PART = {
 }
 """What the parts of a step are, where the record tells their seconds; what is left of the step is other."""
 IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|")
-STEP = re.compile(r" INFO (\w+): [\d.]+ s\b")
+STEP = re.compile(r" INFO (\w+): ([\d.]+) s\b")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,10 @@ def imports(log: str) -> dict[str, float]:
         if told := IMPORT.match(line):
             since += int(told[1]) / 1e6
         elif ended := STEP.search(line):
-            found[ended[1]], since = found.get(ended[1], 0.0) + since, 0.0
+            if ended[1] == "imports":  # all at once, before the next step: by the clock
+                since = max(since, float(ended[2]))
+            else:
+                found[ended[1]], since = found.get(ended[1], 0.0) + since, 0.0
     return found
 
 
@@ -113,11 +116,11 @@ def parts(spans: Sequence[Span], imported: Mapping[str, float]) -> list[Part]:
 
     Args:
         spans: in order.
-        imported: as `imports` gives it; what a step has not room for happened in the span before it.
+        imported: as `imports` gives it; what the span before a step has no room for happened in the step.
     """
     left = dict(imported)
     found: list[Part] = []
-    for span in reversed(spans):
+    for span in spans:
         taken = min(span.seconds, left.get(span.until, 0.0))
         left[span.until] = left.get(span.until, 0.0) - taken
         rest, inside = span.seconds - taken, []
@@ -125,7 +128,7 @@ def parts(spans: Sequence[Span], imported: Mapping[str, float]) -> list[Part]:
             inside.append(Part(f"{span.name}: {part}", OF_PART.get(part, OTHER), min(spent, rest)))
             rest -= inside[-1].seconds
         kind = OTHER if inside else OF_STEP.get(span.name, OTHER)
-        found = [*inside, Part(f"{span.name}: the rest" if inside else span.name, kind, rest), *found]
+        found += [*inside, Part(f"{span.name}: the rest" if inside else span.name, kind, rest)]
     return found
 
 

@@ -47,7 +47,7 @@ def speeds(results: Results) -> Table:
     found = {line: list(of(results.samples, *line).values()) for line in lines}
     for name, rows in sorted(lines, key=lambda line: found[line][0].seconds / line[1]):
         whole = rows == sizes(results, name)[0]
-        times = faster(results, name) if name != DROPFIT and whole and sizes(results, DROPFIT) else None
+        times = faster(results, name) if name != DROPFIT and whole else None
         table.add_row(plain(name), f"{rows:,}", *_figures(found[name, rows]), _ranged(times, 2) if times else "")
     return table
 

@@ -45,13 +45,19 @@ def sizes(results: Results, name: str) -> list[int]:
     return sorted({sample.rows for sample in results.samples if sample.contender == name}, reverse=True)
 
 
+def largest(results: Results, name: str) -> dict[int, Sample]:
+    """A contender's samples of the largest file it was measured with, by round."""
+    found = sizes(results, name)
+    return of(results.samples, name, found[0]) if found else {}
+
+
 def faster(results: Results, other: str) -> Spread | None:
     """How many times the rows a second of another Dropfit does, round by round, on the other's largest file.
 
     Dropfit's figure is of its largest file in the same round, so a slower one may have fewer rows; its rate does not
     depend on them.
     """
-    mine, theirs = (of(results.samples, name, size) for name in (DROPFIT, other) for size in sizes(results, name)[:1])
+    mine, theirs = largest(results, DROPFIT), largest(results, other)
     shared = mine.keys() & theirs.keys()
     return spread([mine[turn].rate / theirs[turn].rate for turn in shared]) if shared else None
 
@@ -98,7 +104,7 @@ def _faster(results: Results) -> list[Target]:
     found = []
     best = bare(results)
     for other, bound in ((SPARK, 2.5), (PANDAS, 5.0), (best, 0.7)):
-        ratio = faster(results, other) if other and sizes(results, other) and sizes(results, DROPFIT) else None
+        ratio = faster(results, other) if other else None
         if other and ratio:
             rates = [rate(results, name).median for name in (DROPFIT, other)]
             told = f"{rates[0]:,.0f} rows/s beside {rates[1]:,.0f}"
@@ -111,7 +117,7 @@ def _faster(results: Results) -> list[Target]:
 
 def rate(results: Results, name: str) -> Spread:
     """A contender's rows a second on its largest file."""
-    return spread([sample.rate for sample in of(results.samples, name, sizes(results, name)[0]).values()])
+    return spread([sample.rate for sample in largest(results, name).values()])
 
 
 def _end_to_end(uploads: Sequence[Upload]) -> Target:

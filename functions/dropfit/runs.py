@@ -20,7 +20,7 @@ from .storage import Bucket
 PREFIX = "runs/"
 LOG = logging.getLogger(__name__)
 DETAIL: ContextVar[dict[str, Any]] = ContextVar("detail")
-"""Of the step that goes on."""
+"""The detail of the step that goes on."""
 
 
 class Step(msgspec.Struct, kw_only=True):
@@ -93,6 +93,8 @@ class RunLog:
             step.seconds = round(time.monotonic() - begun, 3)
             self.write()
             raise
+        finally:
+            DETAIL.set({})
         step.seconds = round(time.monotonic() - begun, 3)
         LOG.info("%s: %.2f s %s", name, step.seconds, step.detail)
 
@@ -112,7 +114,7 @@ class RunLog:
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
-    """Time a part of the step that goes on: its seconds stand in the step's detail, under `seconds`."""
+    """Time a part of the step that goes on, if one does: the seconds stand in the step's detail, under `seconds`."""
     begun = time.monotonic()
     try:
         yield

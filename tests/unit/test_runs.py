@@ -43,6 +43,20 @@ def test_a_step_that_raises_is_told_as_far_as_it_came(bucket: FakeBucket) -> Non
     assert told.finished is None
 
 
+def test_the_parts_of_a_step_are_timed_beside_what_it_found(bucket: FakeBucket) -> None:
+    log = RunLog(bucket, "job")
+    with log.step("train") as detail:
+        detail["rows"] = 7
+        for name in ("read", "fit", "fit"):
+            with runs.part(name):
+                pass
+    with runs.part("fit"):
+        pass
+    log.finish("kept")
+    (told,) = runs.latest(bucket, 1)
+    assert told.steps[0].detail == {"rows": 7, "seconds": pytest.approx({"read": 0.0, "fit": 0.0}, abs=0.1)}
+
+
 def test_two_steps_do_not_share_their_details(bucket: FakeBucket) -> None:
     log = RunLog(bucket, "job")
     with log.step("ingest") as detail:
