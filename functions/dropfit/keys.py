@@ -14,6 +14,8 @@ from .contract import Columns
 
 MISSING = "\\N"
 SEPARATOR = "\t"
+MANY = 100
+"""Rows from which on it pays to look for values that come again."""
 
 
 def normal(value: Any) -> str:
@@ -27,4 +29,12 @@ def normal(value: Any) -> str:
 
 def joined(columns: Columns, names: Iterable[str]) -> list[str]:
     """One string per row that identifies the values of the named columns."""
-    return [SEPARATOR.join(parts) for parts in zip(*(map(normal, columns[n].tolist()) for n in names), strict=True)]
+    return [SEPARATOR.join(parts) for parts in zip(*(_texts(columns[n].tolist()) for n in names), strict=True)]
+
+
+def _texts(values: list[Any]) -> Iterable[str]:
+    """Each value as it stands in a key; of many, most come again, and are written once."""
+    if len(values) < MANY:
+        return map(normal, values)
+    known = {value: normal(value) for value in set(values)}  # NaN is no other's like, and found as the object it is
+    return map(known.__getitem__, values)

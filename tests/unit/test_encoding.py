@@ -166,3 +166,10 @@ def test_a_number_that_no_row_gives_has_no_range() -> None:
 
 def test_what_older_versions_learned_has_no_ranges() -> None:
     assert encoding.loads(b'{"vocabularies": {"leaf": ["assam"]}, "pinned": {}}').ranges == {}
+
+
+@given(st.lists(ROW, min_size=1, max_size=20))
+def test_a_row_among_many_has_the_key_that_it_has_alone(rows: list[dict[str, object]]) -> None:
+    few = {name: np.array([row[name] for row in rows], dtype=object) for name in rows[0]}
+    many = {name: np.tile(values, 100) for name, values in few.items()}
+    assert joined(many, list(many)) == joined({n: v[:20] for n, v in few.items()}, list(few)) * 100
