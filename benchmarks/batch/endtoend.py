@@ -137,7 +137,7 @@ def spans(steps: Sequence[Span], began: float, started: Sequence[float]) -> list
 
     Args:
         steps: in order.
-        began: when the upload began, in seconds.
+        began: when the first of what lies before them began, in seconds.
         started: when each step did.
     """
     found, now = [], began
@@ -179,7 +179,9 @@ def _upload(config: Settings, month: Path) -> Upload:
     if receipt.state != "promoted" or run.steps[-1].name != "promote":
         raise Unavailable(f"{month.name} is {receipt.state}: {receipt.reason}")
     steps = [Span(s.name, s.seconds or 0.0, s.name, s.detail.get("seconds", {})) for s in run.steps]
-    whole = spans(steps, began, [s.started.timestamp() for s in run.steps])
+    received = receipt.received_at.timestamp()
+    arrival = Span("upload and event", max(0.0, received - began), "", {})  # before the job: none of it is an import
+    whole = [arrival, *spans(steps, received, [s.started.timestamp() for s in run.steps])]
     imported = imports((Path(config.jobs_dir) / f"{run.job}.log").read_text(errors="replace"))
     found = parts(whole, imported)
     seconds = sum(span.seconds for span in whole)
