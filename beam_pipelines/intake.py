@@ -8,7 +8,7 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TextIO, cast
 
 import msgspec
 
@@ -33,7 +33,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Services(msgspec.Struct, frozen=True):
-    """What the steps work with."""
+    """What the steps work with; the clients are those that are made when they are first asked for."""
 
     settings: Settings
     problem: Problem
@@ -41,6 +41,7 @@ class Services(msgspec.Struct, frozen=True):
     receipts: Receipts
     registry: Registry
     known: Known = msgspec.field(default_factory=Known)
+    clients: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def ingest(services: Services, receipt: Receipt) -> Receipt:

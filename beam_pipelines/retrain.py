@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import time
 from types import FrameType
 
 from beam_pipelines.intake import Services
@@ -28,6 +29,7 @@ from dropfit.settings import Settings
 from dropfit.storage import Buckets
 
 LOG = logging.getLogger("dropfit.retrain")
+STARTED = time.monotonic()
 
 
 def main() -> int:
@@ -85,6 +87,7 @@ def work(services: Services, job: str) -> None:
         try:
             with Lease(services.buckets.data, job, services.settings.lease_seconds) as held:
                 while waiting(services):
+                    LOG.info("begun: %.2f s after this module's import", time.monotonic() - STARTED)
                     if trains(services):
                         Round(services, job, held).run()
                     else:

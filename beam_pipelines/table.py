@@ -8,7 +8,6 @@ nobody is served from it.
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +23,6 @@ from dropfit.verdict import Completed, Sampled, Shift
 if TYPE_CHECKING:
     from dropfit.contract import Columns
     from dropfit.pointer import Current
-    from dropfit.settings import Settings
     from dropfit.snapshot import Written
     from dropfit.universe import Universe
     from dropfit.version import Version
@@ -233,11 +231,9 @@ def _proved(warehouse: Warehouse, version: Version, table: str, rows: int) -> Sa
 
 def warehouse_of(services: Services) -> Warehouse:
     """A job's one client of BigQuery: making another takes as long as a call."""
-    return _client(services.settings)
-
-
-@functools.lru_cache(maxsize=1)
-def _client(settings: Settings) -> Warehouse:
     from dropfit.warehouse import Warehouse
 
-    return Warehouse(settings)
+    if "warehouse" not in services.clients:
+        services.clients["warehouse"] = Warehouse(services.settings)
+    made: Warehouse = services.clients["warehouse"]
+    return made

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ class Upload:
 
     Attributes:
         name: the file's.
-        seconds: from the upload's begin until it was promoted, and the view shows its table.
+        seconds: from the object's arrival in its bucket until it was promoted, and the view shows its table.
         imports: of them the job's imports, and its interpreter's start.
         parts: the rest, in order.
     """
@@ -142,7 +141,8 @@ def spans(steps: Sequence[Span], began: float, started: Sequence[float]) -> list
     """
     found, now = [], began
     for step, start in zip(steps, started, strict=True):
-        found.append(Span(f"before {step.name}", max(0.0, start - now), step.name, {}))
+        until = step.name if found else "begun"
+        found.append(Span(f"before {step.name}", max(0.0, start - now), until, {}))
         found.append(step)
         now = start + step.seconds
     return found
@@ -173,14 +173,14 @@ def _upload(config: Settings, month: Path) -> Upload:
     from dropfit import runs, storage
     from dropfit.errors import Unavailable
 
-    began = time.time()
     receipt = upload(config, month)
+    began = receipt.object.generation / 1e6  # when storage had it: the uploader's own client is not measured
     run = runs.latest(storage.connect(config).data, 1)[0]
     if receipt.state != "promoted" or run.steps[-1].name != "promote":
         raise Unavailable(f"{month.name} is {receipt.state}: {receipt.reason}")
     steps = [Span(s.name, s.seconds or 0.0, s.name, s.detail.get("seconds", {})) for s in run.steps]
     received = receipt.received_at.timestamp()
-    arrival = Span("upload and event", max(0.0, received - began), "", {})  # before the job: none of it is an import
+    arrival = Span("event", max(0.0, received - began), "", {})  # before the job: none of it is an import
     whole = [arrival, *spans(steps, received, [s.started.timestamp() for s in run.steps])]
     imported = imports((Path(config.jobs_dir) / f"{run.job}.log").read_text(errors="replace"))
     found = parts(whole, imported)
