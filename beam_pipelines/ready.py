@@ -22,6 +22,9 @@ HEAVY = (
     "beam_pipelines.judging",
     "beam_pipelines.head",
     "beam_pipelines.batch_predict",
+    "beam_pipelines.keys",
+    "beam_pipelines.sources",
+    "dropfit.proof",
     "apache_beam.runners.portability.fn_api_runner.fn_runner",
 )
 """Plots are not among them: they are drawn when everything is served."""

@@ -85,6 +85,7 @@ def finished(services: Services, manifest: Manifest) -> Completed | None:
     return done
 
 
+@runs.part("check")
 def check(services: Services, manifest: Manifest, done: Completed) -> None:
     """Look at a table and its snapshot once more.
 
@@ -138,7 +139,8 @@ def made(services: Services, manifest: Manifest, found: Wanted, table: str, fill
             cluster=manifest.contract.key,
             labels=tables.labels(manifest, filling),
         )
-    tables.verify(table, warehouse.facts(table, manifest.contract.key, manifest.version), shards.rows)
+    with runs.part("verify"):
+        tables.verify(table, warehouse.facts(table, manifest.contract.key, manifest.version), shards.rows)
     sample = _proved(warehouse, found.version, table, shards.rows)
     snapshot, written = _headed(services, manifest, shards, found.universe)
     return Completed(
@@ -154,6 +156,7 @@ def made(services: Services, manifest: Manifest, found: Wanted, table: str, fill
     )
 
 
+@runs.part("shift")
 def shifted(services: Services, manifest: Manifest, table: str, since: Current) -> Shift | None:
     """How far the predictions of a table lie from those of the served one.
 
@@ -175,6 +178,7 @@ def shifted(services: Services, manifest: Manifest, table: str, since: Current) 
     return Shift(against.table, measure, round(size, 6), contract.policy.max_shift)
 
 
+@runs.part("told")
 def told(services: Services, done: Completed) -> dict[str, Any]:
     """What a run says of a table: its facts, keys, snapshot (empty when it has none), sample and shift."""
     from beam_pipelines import keys
@@ -212,6 +216,7 @@ def _predicted(services: Services, manifest: Manifest, found: Wanted, filling: s
     return batch_predict.run(services.settings, batch)[0].manifest()
 
 
+@runs.part("head")
 def _headed(services: Services, manifest: Manifest, shards: Shards, found: Universe) -> tuple[Artifact, Written]:
     """The snapshot of the table's head."""
     from beam_pipelines import head
