@@ -8,6 +8,7 @@ table is handed from one to the next in memory, and each piece is written before
 from __future__ import annotations
 
 import collections
+import functools
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ from dropfit.parts import Raw
 from dropfit.registry import Registry
 from dropfit.settings import Settings
 from dropfit.splits import Split
+from dropfit.version import Version
 
 
 class Work(NamedTuple):
@@ -101,6 +103,13 @@ def _numbered(raws: Iterator[Raw]) -> Iterator[tuple[int, bool, Raw]]:
     yield part, True, held
 
 
+@functools.lru_cache(maxsize=2)
+def _loaded(settings: Settings, version_id: str) -> Version:
+    """A version, once per process: its threads share it, and Dask sets a DoFn up for every element."""
+    registry = Registry(storage.connect(settings).models)
+    return version.load(registry, load_problem(settings.problem), version_id)
+
+
 class Predict(beam.DoFn):
     """Feature rows -> predicted rows.
 
@@ -120,8 +129,7 @@ class Predict(beam.DoFn):
     def setup(self) -> None:
         """Load the version once per worker."""
         self._problem = load_problem(self._settings.problem)
-        registry = Registry(storage.connect(self._settings).models)
-        self._version = version.load(registry, self._problem, self._id)
+        self._version = _loaded(self._settings, self._id)
         self._columnar = Columnar(self._version.scorer)
 
     def process(self, part: Part) -> Iterable[Predicted]:

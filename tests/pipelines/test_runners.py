@@ -19,7 +19,7 @@ from apache_beam.runners.dataflow.internal import apiclient
 from graph import groupings, stages, steps
 from standin import Batch, Fail
 
-from beam_pipelines import batch_predict, runners
+from beam_pipelines import batch_predict, runners, sources
 from dropfit import dataflow, machine, rest, storage
 from dropfit.errors import BatchError, DropfitError, LeaseLost, Refused, SettingsError, Unavailable
 from dropfit.settings import Settings
@@ -121,7 +121,7 @@ def test_dask_predicts_what_this_machine_predicts(
     served = made.registry.current().pointer.version
 
     def predicted(config: Settings, place: str) -> pa.Table:
-        inputs = tuple(str(path) for path in penguins)
+        inputs = tuple(sources.expand(config, [str(path) for path in penguins]))
         batch = batch_predict.Batch(served, inputs, str(tmp_path / place), served)
         ledger, _ = batch_predict.run(config, batch)
         names = [shard.name for shard in ledger.manifest().shards]
@@ -237,7 +237,7 @@ def test_the_batch_prediction_itself_is_one_stage_between_its_one_shuffle_and_it
     made.work()
     served = made.registry.current().pointer.version
     made.buckets.data.put("score/in.csv", penguins[1].read_bytes())
-    inputs = (made.buckets.data.uri("score/in.csv"),)
+    inputs = tuple(sources.expand(made.settings, [made.buckets.data.uri("score/in.csv")]))
     batch = batch_predict.Batch(served, inputs, made.buckets.data.uri("score/out"), served)
     _, plan, todo = batch_predict.prepare(made.settings, batch)
     config = msgspec.structs.replace(made.settings, runner="DataflowRunner")
