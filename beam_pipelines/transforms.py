@@ -69,6 +69,13 @@ class Predicted(NamedTuple):
     rejected: Any
 
 
+@functools.lru_cache(maxsize=2)
+def loaded(settings: Settings, version_id: str) -> Version:
+    """A version, once per process: its threads share it, and Dask sets a DoFn up for every element."""
+    registry = Registry(storage.connect(settings).models)
+    return version.load(registry, load_problem(settings.problem), version_id)
+
+
 class Read(beam.DoFn):
     """A split -> its rows, part by part.
 
@@ -82,8 +89,8 @@ class Read(beam.DoFn):
         self._id = version_id
 
     def setup(self) -> None:
-        """Read the version's contract once per worker."""
-        self._contract = Registry(storage.connect(self._settings).models).manifest(self._id).contract
+        """The version's contract."""
+        self._contract = loaded(self._settings, self._id).manifest.contract
         self._nulls = load_problem(self._settings.problem).nulls
 
     def process(self, work: Work) -> Iterable[Part]:
@@ -101,13 +108,6 @@ def _numbered(raws: Iterator[Raw]) -> Iterator[tuple[int, bool, Raw]]:
         yield part, False, held
         part, held = part + 1, following
     yield part, True, held
-
-
-@functools.lru_cache(maxsize=2)
-def _loaded(settings: Settings, version_id: str) -> Version:
-    """A version, once per process: its threads share it, and Dask sets a DoFn up for every element."""
-    registry = Registry(storage.connect(settings).models)
-    return version.load(registry, load_problem(settings.problem), version_id)
 
 
 class Predict(beam.DoFn):
@@ -129,7 +129,7 @@ class Predict(beam.DoFn):
     def setup(self) -> None:
         """Load the version once per worker."""
         self._problem = load_problem(self._settings.problem)
-        self._version = _loaded(self._settings, self._id)
+        self._version = loaded(self._settings, self._id)
         self._columnar = Columnar(self._version.scorer)
 
     def process(self, part: Part) -> Iterable[Predicted]:

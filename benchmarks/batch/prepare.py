@@ -51,8 +51,9 @@ def prepare(folder: Path, sizes: list[int]) -> Prepared:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from dropfit import export, tables
+    from dropfit import counting, export
     from dropfit.encoding import Encoder, length
+    from dropfit.ingest import from_table
     from dropfit.problem import problem
     from dropfit.training import train
 
@@ -60,9 +61,9 @@ def prepare(folder: Path, sizes: list[int]) -> Prepared:
     trained = train(problem, rows)
     model = export.export(trained.estimator, trained.sample, trained.width, problem.may_be_missing)
     encoder = Encoder(problem, trained.encoding, problem.derive)
-    keys = tables.key_universe(problem, rows, encoder).features
-    table = tables.features_table(problem, keys)
-    late = trained.estimator.predict_proba(encoder.matrix(keys))[:, 1]
+    keys = counting.of_rows(problem, rows)
+    table = pa.concat_tables(keys.features(problem, trained.encoding)).combine_chunks()
+    late = trained.estimator.predict_proba(encoder.matrix(from_table(table)))[:, 1]
     pq.write_table(table.append_column("prediction", pa.array(late)), folder / "expected.parquet")
     (folder / "model.onnx").write_bytes(model.payload)
     (folder / "encoding.json").write_bytes(msgspec.json.encode(trained.encoding))

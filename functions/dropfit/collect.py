@@ -37,7 +37,7 @@ class Orphan(NamedTuple):
     """Something that nothing refers to.
 
     Attributes:
-        kind: version, snapshot, table, shards or rows.
+        kind: version, snapshot, table, shards, rows or batch.
         name: which, for people.
         why: why it may go.
         objects: the objects to remove.
@@ -88,6 +88,7 @@ class Collector:
             *self._tables(needed),
             *self._shards(needed),
             *self._rows(),
+            *self._batches(),
         ]
 
     def remove(self, orphan: Orphan) -> bool:
@@ -237,6 +238,13 @@ class Collector:
         stems = {name.removesuffix(".parquet") for name in named}
         orphans = [s for s in self._data.list(ACCEPTED) if s.name.split(".")[0] not in stems and self._old([s])]
         return [Orphan("rows", s.name, "no receipt and no version names them", (s,)) for s in orphans]
+
+
+    def _batches(self) -> list[Orphan]:
+        """Work of batch predictions that broke off and that nobody has gone on with."""
+        found = _by_folder(self._data, "batch/").items()
+        why = "it broke off, and nobody went on with it"
+        return [Orphan("batch", name, why, tuple(objects)) for name, objects in found if self._old(objects)]
 
 
 def _by_folder(bucket: Bucket, prefix: str) -> dict[str, list[Stored]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-BINS = 1000
+BINS = 100
 """Numbers are counted between so many quantiles of the older table: what is measured is exact to 1 / BINS."""
 ABSTAINED = -1
 """Where predictions that the policy withheld are counted, as if they were smaller than every number."""

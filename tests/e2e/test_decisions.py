@@ -39,6 +39,7 @@ def test_a_version_is_shown_and_explained_by_a_part_of_its_name(
     assert (unknown.returncode, "dropfit versions" in unknown.stderr) == (1, True)
 
 
+@pytest.mark.verify
 def test_a_pin_is_told_everywhere_and_taken_off_again(dropfit: Dropfit, home: Path, january: Receipt) -> None:
     served = next(v["version"] for v in json.loads(dropfit("versions", "--json", home=home).stdout) if v["served"])
     pinned = dropfit("pin", home=home)

@@ -25,6 +25,7 @@ def shell_blocks(text: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
 
 
+@pytest.mark.verify
 def test_every_command_of_the_readme_runs_in_its_order(clean: dict[str, str], tmp_path: Path) -> None:
     blocks = shell_blocks(README)
     assert set(blocks) >= ELSEWHERE

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import httpx
+import pytest
 
 from dropfit import settings, storage
 from dropfit.operations import Desk
@@ -60,6 +61,7 @@ class Traffic:
                 self._stop.wait(0.02)  # leaves the job a core
 
 
+@pytest.mark.verify
 def test_a_promotion_reaches_the_traffic_within_two_seconds_and_drops_no_request(
     january: Receipt, cloud_environment: dict[str, str], upload, months: list[Path]
 ) -> None:

@@ -66,6 +66,7 @@ def ask(cloud: LocalCloud, *paths: str) -> None:
             assert client.post(path, content=b'{"instances": [{"a": 1}]}').text == "done"
 
 
+@pytest.mark.verify
 def test_requests_become_rows_within_seconds_and_each_once_over_stops_and_starts(
     start: Start, logging_functions: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_rejected_version_is_not_served_and_the_next_one_waits_again(house: Ma
     assert there.outcome(second).state == "held"
 
 
+@pytest.mark.verify
 def test_a_rollback_serves_the_older_model_and_table_byte_for_byte(house: Make, penguins: list[Path]) -> None:
     there = house()
     first, second = twice(there, penguins)
@@ -103,6 +104,7 @@ def test_a_rollback_during_a_training_sticks(
     assert (there.outcome(receipt).state, "moved" in there.outcome(receipt).reason) == ("kept", True)
 
 
+@pytest.mark.verify
 def test_a_training_killed_before_a_rollback_and_resumed_after_it_does_not_undo_it(
     house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +137,7 @@ def test_while_a_version_is_pinned_a_better_one_waits(house: Make, penguins: lis
     assert served(there) == there.outcome(receipt).version
 
 
+@pytest.mark.verify
 def test_a_view_left_behind_is_mended_by_the_sweep(house: Make, penguins: list[Path]) -> None:
     there = house()
     first, second = twice(there, penguins)
@@ -145,6 +148,7 @@ def test_a_view_left_behind_is_mended_by_the_sweep(house: Make, penguins: list[P
     assert sweep.mend_view(there.settings, there.buckets) == ""
 
 
+@pytest.mark.verify
 def test_after_the_pointer_was_lost_no_training_promotes_until_a_person_says_what_to_serve(
     house: Make, penguins: list[Path]
 ) -> None:
@@ -176,6 +180,7 @@ def test_a_served_version_that_cannot_be_read_is_not_replaced_without_a_person(
     assert "cannot be read" in there.outcome(receipt).reason
 
 
+@pytest.mark.verify
 def test_an_upload_taken_out_trains_no_more_and_comes_back_when_released(house: Make, penguins: list[Path]) -> None:
     there = house()
     twice(there, penguins)

@@ -201,6 +201,7 @@ def test_static_training_records_an_upload_until_somebody_says_so(house: Make, p
     assert not orders.waiting(there.buckets.data)
 
 
+@pytest.mark.verify
 def test_an_order_that_names_uploads_is_not_said_to_have_trained_on_a_new_one(
     house: Make, penguins: list[Path]
 ) -> None:
@@ -231,6 +232,7 @@ def test_an_upload_outside_the_training_window_is_recorded(house: Make, penguins
     assert [i.object for i in manifest.inputs] == ["new.csv"]
 
 
+@pytest.mark.verify
 def test_after_a_change_of_problem_py_earlier_uploads_are_read_again(house: Make, penguins: list[Path]) -> None:
     there = house()
     first = there.upload("one.csv", penguins[0])
@@ -302,6 +304,7 @@ def test_a_table_that_is_not_whole_is_not_served(
     assert "not served" in there.outcome(receipt).reason
 
 
+@pytest.mark.verify
 def test_one_file_that_kills_its_jobs_fails_alone(
     house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

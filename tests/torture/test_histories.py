@@ -32,6 +32,7 @@ def play(*ops: Op, **changes: Any) -> histories.Told:
     return histories.play(History(0, USUAL | changes, ops))
 
 
+@pytest.mark.verify
 def test_the_invariants_hold_over_a_hundred_and_fifty_histories() -> None:
     figure = histories.run(150, seed=1)
     assert figure.violations == ()

@@ -59,6 +59,7 @@ def door(birds: tuple[Deployment, list[str]], tmp_path_factory: pytest.TempPathF
         yield running
 
 
+@pytest.mark.verify
 def test_a_thousand_odd_requests_get_no_5xx_no_trace_no_echo_and_nothing_against_the_document(
     door: Door, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_half_open_bodies_are_told_408_and_closed_and_good_requests_do_not_notic
     assert numbers["held"] == 200
 
 
+@pytest.mark.verify
 def test_many_of_the_largest_bodies_at_once_stay_within_a_bound(door: Door) -> None:
     numbers, failures = slow.swell(door, 40)
     assert failures == []

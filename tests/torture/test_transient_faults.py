@@ -123,6 +123,7 @@ def test_a_fault_of_storage_that_passes_is_not_seen(bucket: Bucket, before_stora
     before_storage.heal()
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("fault", but("503"))
 def test_a_fault_of_storage_that_lasts_is_unavailable_inside_a_deadline(
     bucket: Bucket, before_storage: Proxy, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -174,6 +175,9 @@ def table(
 # Every public method, and what it must give.
 WAREHOUSE: dict[str, tuple[Callable[[Warehouse, str], Any], Any]] = {
     "load": (lambda w, uri: w.load("t2", COLUMNS, [uri], ("pot",), {}), None),
+    "load_into": (lambda w, uri: w.load_into(w.name("t4"), COLUMNS, [uri], {}), None),
+    "has": (lambda w, uri: w.has(w.name("t")), True),
+    "rows": (lambda w, uri: sum(batch.num_rows for batch in w.rows(w.name("t"))), 3),
     "facts": (lambda w, uri: w.facts("t", ("pot",), "v"), TableFacts(3, 3, 0, 0)),
     "sample": (lambda w, uri: sorted(row["pot"] for row in w.sample("t", ("pot",), 9)), [1, 2, 3]),
     "spread": (lambda w, uri: sum(c.before + c.after for c in w.spread("t", "t", True)), 6),
@@ -188,7 +192,14 @@ WAREHOUSE: dict[str, tuple[Callable[[Warehouse, str], Any], Any]] = {
 }
 
 
-REQUESTS = {"load": ("POST",), "exists": ("GET",), "tables": ("GET",), "drop": ("DELETE",)}
+REQUESTS = {
+    "load": ("POST",),
+    "load_into": ("POST",),
+    "exists": ("GET",),
+    "has": ("GET",),
+    "tables": ("GET",),
+    "drop": ("DELETE",),
+}
 
 
 def test_every_method_of_the_warehouse_is_tried_here() -> None:
@@ -216,6 +227,7 @@ def test_a_fault_of_bigquery_that_passes_is_not_seen(
     assert there.facts("t2", ("pot",), "v") == TableFacts(3, 3, 0, 0)
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("fault", but("503"))
 def test_a_fault_of_bigquery_that_lasts_is_unavailable_inside_a_deadline(
     table: tuple[Warehouse, str], before_bigquery: Proxy, fault: str, monkeypatch: pytest.MonkeyPatch

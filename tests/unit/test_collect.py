@@ -278,3 +278,12 @@ def test_uploads_are_never_touched(attic: Attic) -> None:
     attic.landing.age("v1.csv", OLD * 10)
     attic.collect()
     assert attic.landing.read("v1.csv") == b"rows"
+
+
+def test_work_of_a_batch_that_broke_off_goes_when_nobody_has_gone_on_with_it() -> None:
+    attic = Attic()
+    attic.data.put("batch/old/plan.json", b"{}")
+    attic.age()
+    attic.data.put("batch/young/plan.json", b"{}")
+    found = [orphan for orphan in attic.collector().find() if orphan.kind == "batch"]
+    assert [orphan.name for orphan in found] == ["old"]

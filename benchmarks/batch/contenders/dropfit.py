@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dropfit: the batch graph on Beam's own runner, two workers, the version's scorer on whole Arrow tables."""
+"""Dropfit: what `dropfit batch predict SOURCE --output SINK/` runs, checks and ledger included, on two workers.
+
+The version comes out of a folder instead of a bucket; all else is the real thing.
+"""
 
 from __future__ import annotations
 
@@ -9,56 +12,50 @@ from pathlib import Path
 from benchmarks.batch import child
 
 WORKERS = 2
+VERSION = "20130101T000000-benchmark"
 
 
 def load(folder: Path) -> child.Work:
     """Import everything the work needs."""
-    import apache_beam as beam
-    import apache_beam.runners.portability.fn_api_runner.fn_runner
     import pyarrow as pa
-    import pyarrow.parquet as pq
-    from apache_beam.options.pipeline_options import PipelineOptions
 
-    from dropfit import tables
-    from dropfit.columnar import Columnar
-    from dropfit.contract import Category
+    from beam_pipelines import batch_predict, sources, transforms
+    from beam_pipelines.ledger import Batch
     from dropfit.encoding import Encoder, loads
+    from dropfit.manifest import Artifact, Manifest, Parity
     from dropfit.problem import problem
     from dropfit.runtime import OnnxModel, Scorer
+    from dropfit.settings import Settings
+    from dropfit.version import Version
 
     pa.set_cpu_count(1)
-    texts = [feature.name for feature in problem.features if isinstance(feature, Category)]
-    at = dt.datetime.now(dt.UTC)
-
-    class Predict(beam.DoFn):
-        """A row group -> a Parquet file."""
-
-        def __init__(self, source: str, sink: str) -> None:
-            self._source, self._sink = source, sink
-
-        def setup(self) -> None:
-            encoder = Encoder(problem, loads((folder / "encoding.json").read_bytes()), problem.derive)
-            model = OnnxModel((folder / "model.onnx").read_bytes())
-            self._columnar = Columnar(Scorer(problem, encoder, model, ()))
-
-        def process(self, group):  # type: ignore[no-untyped-def]
-            table = pq.ParquetFile(self._source, read_dictionary=texts).read_row_group(group, use_threads=False)
-            rows = tables.rows_table(problem, table, self._columnar.score(table), (), "bench", at)
-            pq.write_table(rows, f"{self._sink}/{group:05d}.parquet", compression="zstd", store_schema=False)
-            yield rows.num_rows
+    settings = Settings(project="p", landing_bucket="l", data_bucket="d", models_bucket="m", batch_workers=WORKERS)
+    encoder = Encoder(problem, loads((folder / "encoding.json").read_bytes()), problem.derive)
+    scorer = Scorer(problem, encoder, OnnxModel((folder / "model.onnx").read_bytes()), ())
+    manifest = Manifest(
+        version=VERSION,
+        created=dt.datetime.now(dt.UTC),
+        contract=problem.contract,
+        problem=settings.problem,
+        derive_sha256=problem.derive_sha256,
+        classes=(),
+        model=Artifact("model.onnx", 0, ""),
+        encoding=Artifact("encoding.json", 0, ""),
+        inputs=(),
+        rows=0,
+        duplicates=0,
+        holdout={},
+        metrics={},
+        constant={},
+        parity=Parity(0, 0.0, 0.0),
+        seed=0,
+        libraries={},
+    )
+    transforms.loaded = lambda settings, version: Version(manifest, scorer)
 
     def work(source: Path, sink: Path) -> None:
-        count = pq.ParquetFile(source).num_row_groups
-        mode = ["--direct_running_mode=multi_threading", f"--direct_num_workers={WORKERS}"]
-        with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", *mode])) as pipeline:
-            (
-                pipeline
-                | "Split" >> beam.Create(range(count))
-                | "Spread" >> beam.Reshuffle()
-                | "Predict" >> beam.ParDo(Predict(str(source), str(sink)))
-                | "List" >> beam.combiners.ToList()
-                | "Commit" >> beam.Map(len)
-            )
+        found = tuple(sources.expand(settings, [str(source)]))
+        batch_predict.run(settings, Batch(VERSION, found, str(sink), VERSION))
 
     return work
 
