@@ -12,19 +12,22 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-class Understood(Exception):
-    """The reader has made sense of the footer, and asks for bytes."""
-
-
 class NoBytes(io.RawIOBase):
-    """A file of that size which gives none of its bytes."""
+    """A file of that size which gives none of its bytes.
+
+    Attributes:
+        asked: whether a reader has made sense of the footer, and asked for bytes. (An exception would tell so as well,
+            were pyarrow not to keep that, and with it every frame that led there.)
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._at = 0
+        self.asked = False
 
     def readable(self) -> bool:
         """Always."""
@@ -44,8 +47,9 @@ class NoBytes(io.RawIOBase):
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Never."""
-        raise Understood
+        """Nothing."""
+        self.asked = True
+        return b""
 
 
 def chunks(footer: Any, size: int, group: int, places: Sequence[int]) -> list[Any]:
@@ -60,11 +64,14 @@ def chunks(footer: Any, size: int, group: int, places: Sequence[int]) -> list[An
     Raises:
         pa.ArrowException, OSError: when the footer contradicts itself.
     """
-    reader = pq.ParquetFile(NoBytes(size), metadata=footer)
+    file = NoBytes(size)
+    reader = pq.ParquetFile(file, metadata=footer)
     for place in places:
+        file.asked = False
         try:
             reader.read_row_group(group, columns=[footer.schema.column(place).path], use_threads=False)
-        except Understood:
-            continue
+        except (pa.ArrowException, OSError):
+            if not file.asked:
+                raise
     found = footer.row_group(group)
     return [found.column(place) for place in places]

@@ -300,3 +300,20 @@ def test_a_long_column_of_one_long_text_is_read_in_bounded_pieces() -> None:
         assert raw.table.nbytes < 150 * 1024**2
         rows += raw.table.num_rows
     assert rows == 5000
+
+
+def test_what_was_read_and_let_go_holds_no_memory() -> None:
+    rows = 20_000
+    table = pa.table({"leaf": ["assam"] * rows, "minutes": np.arange(rows) % 60.0, "id": np.arange(rows)})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+
+    def read() -> int:
+        for split in planned(sink.getvalue()):
+            for _ in splits.read(io.BytesIO(sink.getvalue()), split, CONTRACT):
+                pass
+        return int(pa.total_allocated_bytes())
+
+    read()
+    before = read()
+    assert max(read() for _ in range(5)) <= before, "pyarrow keeps an exception of ours, and all frames that led to it"
