@@ -34,9 +34,9 @@ def build(pipeline: Any, settings: Settings, batch: Batch, plan: Plan, todo: Seq
         | "Hand out" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(Read(settings, batch.version))
         | "Predict" >> beam.ParDo(Predict(settings, batch.version, plan.at, batch.checked))
-        | "Write" >> beam.ParDo(Write(settings, batch.place))
+        | "Write" >> beam.ParDo(Write(settings, batch.place, plan.fingerprint))
         | "Gather" >> beam.combiners.ToList()
-        | "Commit" >> beam.ParDo(Commit(settings, batch.place))
+        | "Commit" >> beam.ParDo(Commit(settings, batch.place, plan.fingerprint))
     )
 
 
@@ -47,15 +47,15 @@ def prepare(settings: Settings, batch: Batch) -> tuple[Ledger, Plan, list[Work]]
         NotFound: when an input is gone.
         BadFile: when one cannot be read.
     """
-    ledger = Ledger(folder(settings, batch.place))
     fingerprint = sha256(msgspec.json.encode([batch.version, batch.checked, batch.inputs]))
+    ledger = Ledger(folder(settings, batch.place), fingerprint)
 
     def make() -> Plan:
         at = dt.datetime.now(dt.UTC).replace(microsecond=0)
         splits = tuple(sources.plan(settings, batch.inputs))
         return Plan(version=batch.version, at=at, fingerprint=fingerprint, splits=splits)
 
-    plan = ledger.begin(fingerprint, make)
+    plan = ledger.begin(make)
     done = parts_done(ledger.proven())
     return ledger, plan, [Work(split, tuple(done.get(split.number, ()))) for split in unfinished(plan, done)]
 
@@ -80,7 +80,7 @@ def run(
     ledger, plan, todo = prepare(settings, batch)
     with watch(ledger, plan) if watch else nullcontext():
         if todo:
-            labels = {"dropfit_version": batch.version.lower()}
+            labels = {"dropfit_version": batch.version, "dropfit_problem": settings.problem}
             runners.run(lambda into: build(into, settings, batch, plan, todo), settings, batch.name, labels)
         else:
             ledger.commit()
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     version_id, place, *inputs = arguments
     settings = config.load()
     found = tuple(sources.expand(settings, inputs))
-    ledger, _ = run(settings, Batch(version_id, found, place, version_id))
+    ledger, _ = run(settings, Batch(version_id, found, place, f"{version_id}-{sha256(place.encode())[:8]}"))
     shards = ledger.manifest()
     print(f"{shards.rows:,} rows in {len(shards.shards)} shards, listed in {place}/manifest.json")
     return 0

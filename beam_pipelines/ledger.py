@@ -96,21 +96,24 @@ class Ledger:
 
     Args:
         folder: where they lie.
+        fingerprint: of the batch. Notes lie apart by it: a worker of another batch that does not know yet that its
+            place was taken cannot note anything here.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, fingerprint: str) -> None:
         self.folder = folder
+        self._fingerprint = fingerprint
+        self._notes = f"{NOTES}{fingerprint[:16]}/"
         self._known: dict[str, Piece] = {}
 
-    def begin(self, fingerprint: str, make: Callable[[], Plan]) -> Plan:
+    def begin(self, make: Callable[[], Plan]) -> Plan:
         """The plan: an earlier run's of the same batch stands; another batch's goes, with all its work.
 
         Args:
-            fingerprint: of this batch.
-            make: makes its plan, which may take a while: text files are read through for it.
+            make: makes this batch's plan, which may take a while: text files are read through for it.
         """
         earlier = self._readable()
-        if earlier is not None and earlier.fingerprint == fingerprint:
+        if earlier is not None and earlier.fingerprint == self._fingerprint:
             return earlier
         for name in (NOTES, SHARDS, REJECTED):
             self.folder.delete(name)
@@ -137,14 +140,14 @@ class Ledger:
 
     def note(self, piece: Piece) -> Piece:
         """Note that a piece is done; returns the note that stands, an earlier one if there is one."""
-        name = f"{NOTES}{piece.split:07}-{piece.part:05}.json"
+        name = self._name(piece)
         if self.folder.create(name, documents.encode(piece)):
             return piece
         return documents.decode(self.folder.read(name), Piece)
 
     def pieces(self) -> list[Piece]:
         """All notes so far, in order; what was read once is not read again."""
-        fresh = [name for name in self.folder.names(NOTES) if name not in self._known]
+        fresh = [name for name in self.folder.names(self._notes) if name not in self._known]
         with ThreadPoolExecutor(ABREAST) as pool:
             found = pool.map(lambda name: documents.decode(self.folder.read(name), Piece), fresh)
             self._known.update(zip(fresh, found, strict=True))
@@ -165,9 +168,12 @@ class Ledger:
     def forget(self, broken: Iterable[Piece]) -> None:
         """Do these pieces once more."""
         for piece in broken:
-            name = f"{NOTES}{piece.split:07}-{piece.part:05}.json"
+            name = self._name(piece)
             self.folder.delete(name)
             self._known.pop(name, None)
+
+    def _name(self, piece: Piece) -> str:
+        return f"{self._notes}{piece.split:07}-{piece.part:05}.json"
 
     def proven(self) -> list[Piece]:
         """The pieces whose files are what was written; the others are to be done once more."""
@@ -189,9 +195,11 @@ class Ledger:
         """Write the manifest: every piece of every split, or nothing. It names shards in full.
 
         Raises:
-            ArtifactError: when a piece is missing.
+            ArtifactError: when a piece is missing, or another batch has taken this one's place.
         """
         plan, pieces = self.plan(), self.pieces()
+        if plan.fingerprint != self._fingerprint:
+            raise ArtifactError(f"{self.folder.full(PLAN)} is another batch's by now: one at a time into one output")
         if missing := unfinished(plan, parts_done(pieces)):
             raise ArtifactError(
                 f"{len(missing)} of {len(plan.splits)} splits have no prediction, the first of them "

@@ -169,15 +169,17 @@ class Write(beam.DoFn):
     Args:
         settings: how buckets are opened.
         place: address of the batch's folder.
+        fingerprint: of the batch.
     """
 
-    def __init__(self, settings: Settings, place: str) -> None:
+    def __init__(self, settings: Settings, place: str, fingerprint: str) -> None:
         self._settings = settings
         self._place = place
+        self._fingerprint = fingerprint
 
     def setup(self) -> None:
         """Connect once per worker."""
-        self._ledger = Ledger(folder(self._settings, self._place))
+        self._ledger = Ledger(folder(self._settings, self._place), self._fingerprint)
 
     def process(self, predicted: Predicted) -> Iterable[Piece]:
         """Write one part; gives the note that stands."""
@@ -198,12 +200,14 @@ class Commit(beam.DoFn):
     Args:
         settings: how buckets are opened.
         place: address of the batch's folder.
+        fingerprint: of the batch.
     """
 
-    def __init__(self, settings: Settings, place: str) -> None:
+    def __init__(self, settings: Settings, place: str, fingerprint: str) -> None:
         self._settings = settings
         self._place = place
+        self._fingerprint = fingerprint
 
     def process(self, pieces: list[Piece]) -> None:
         """Write the manifest; a second time it is the same."""
-        Ledger(folder(self._settings, self._place)).commit()
+        Ledger(folder(self._settings, self._place), self._fingerprint).commit()

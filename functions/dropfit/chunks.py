@@ -20,7 +20,7 @@ class NoBytes(io.RawIOBase):
     """A file of that size which gives none of its bytes.
 
     Attributes:
-        asked: whether a reader has made sense of the footer, and asked for bytes. (An exception would tell so as well,
+        asked: whether a reader has made sense of the footer, and asked for bytes. (An exception would tell it too,
             were pyarrow not to keep that, and with it every frame that led there.)
     """
 

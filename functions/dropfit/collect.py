@@ -239,7 +239,6 @@ class Collector:
         orphans = [s for s in self._data.list(ACCEPTED) if s.name.split(".")[0] not in stems and self._old([s])]
         return [Orphan("rows", s.name, "no receipt and no version names them", (s,)) for s in orphans]
 
-
     def _batches(self) -> list[Orphan]:
         """Work of batch predictions that broke off and that nobody has gone on with."""
         found = _by_folder(self._data, "batch/").items()

@@ -121,6 +121,18 @@ def test_other_keys_in_the_same_place_are_another_batch(there: There) -> None:
     assert len(there.rows(fewer)) == fewer.manifest().rows == 30
 
 
+def test_a_worker_of_a_batch_whose_place_was_taken_notes_nothing_there(there: There) -> None:
+    first = there.batch()
+    late = there.run(first)
+    pieces = late.pieces()
+    fewer = there.run(there.batch(keys=there.keys.slice(0, 30)))
+    late.note(pieces[-1])
+    assert len(fewer.pieces()) == 2
+    assert fewer.commit().rows == 30
+    with pytest.raises(ArtifactError, match="another batch's by now"):
+        late.commit()
+
+
 def test_the_manifest_is_not_written_while_a_split_is_missing(there: There) -> None:
     batch = there.batch()
     ledger, plan, _ = batch_predict.prepare(there.settings, batch)

@@ -316,4 +316,4 @@ def test_what_was_read_and_let_go_holds_no_memory() -> None:
 
     read()
     before = read()
-    assert max(read() for _ in range(5)) <= before, "pyarrow keeps an exception of ours, and all frames that led to it"
+    assert max(read() for _ in range(5)) <= before, "pyarrow keeps exceptions, and the frames that led there"
