@@ -98,11 +98,11 @@ def predict(
     Exit status: 0 every row is predicted, 3 some rows were set aside, 1 not done.
     """
     settings = config.load_for_person()
-    began = time.monotonic()
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     with err.status("starting ..."):
         from beam_pipelines.score import score
+    began = time.monotonic()
     found = score(settings, tuple(inputs), output, version, rejected, replace, _watch)
     seconds = time.monotonic() - began
     if as_json:
