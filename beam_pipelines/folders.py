@@ -6,15 +6,27 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from dropfit import storage
-from dropfit.errors import Conflict, NotFound, disk
+from dropfit.errors import Conflict, NotFound, Refused, disk
 from dropfit.settings import Settings
 from dropfit.storage import Bucket
 
 GS = "gs://"
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """What the system will not write, as Refused; a full disk as Unavailable."""
+    try:
+        with disk():
+            yield
+    except OSError as error:
+        raise Refused(f"{place} cannot be written: {error.strerror or error}; name another place") from error
 
 
 class Folder(Protocol):
@@ -35,6 +47,9 @@ class Folder(Protocol):
     def full(self, name: str) -> str:
         """Its whole name: in the bucket, or on this machine."""
 
+    def is_empty(self) -> bool:
+        """Whether nothing is there, of ours or of anybody's."""
+
     def delete(self, name: str) -> None:
         """Remove it, with a slash behind it all that is in it, `/` all; fine when it is gone already."""
 
@@ -47,12 +62,12 @@ class LocalFolder:
 
     def put(self, name: str, payload: bytes) -> None:
         """Write it beside, then rename."""
-        with disk():
+        with writing(self._path):
             os.replace(self._written(name, payload), self._path / name)
 
     def create(self, name: str, payload: bytes) -> bool:
         """The same by a hard link, which fails where the name is taken."""
-        with disk():
+        with writing(self._path):
             written = self._written(name, payload)
             try:
                 os.link(written, self._path / name)
@@ -84,6 +99,10 @@ class LocalFolder:
     def full(self, name: str) -> str:
         """Its path."""
         return str(self._path / name)
+
+    def is_empty(self) -> bool:
+        """Whether there is no such directory, or nothing in it."""
+        return not self._path.exists() or not any(self._path.iterdir())
 
     def delete(self, name: str) -> None:
         """A file, or a directory with all that is in it."""
@@ -124,6 +143,10 @@ class BucketFolder:
     def full(self, name: str) -> str:
         """Its object name."""
         return self._prefix + name
+
+    def is_empty(self) -> bool:
+        """Whether no object's name begins so."""
+        return next(iter(self._bucket.list(self._prefix)), None) is None
 
     def delete(self, name: str) -> None:
         """An object, or all of a folder (`name/`)."""

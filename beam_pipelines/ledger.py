@@ -24,6 +24,7 @@ from dropfit.manifest import Artifact, Shards
 from dropfit.splits import Split
 
 PLAN, MANIFEST, NOTES, SHARDS, REJECTED = "plan.json", "manifest.json", "done/", "shards/", "rejected/"
+FITTED = "fitted/"
 ABREAST = 8
 
 
@@ -115,13 +116,23 @@ class Ledger:
         earlier = self._readable()
         if earlier is not None and earlier.fingerprint == self._fingerprint:
             return earlier
-        for name in (NOTES, SHARDS, REJECTED):
-            self.folder.delete(name)
-        self.folder.delete(MANIFEST)
-        self._known.clear()
-        plan = make()
+        plan = make()  # before anything goes: it may find that an input cannot be read
+        self.discard()
         self.folder.put(PLAN, documents.encode(plan))
         return plan
+
+    def discard(self) -> None:
+        """Remove all that lies here of any batch, and nothing else."""
+        for name in (NOTES, SHARDS, REJECTED, FITTED, MANIFEST, PLAN):
+            self.folder.delete(name)
+        self._known.clear()
+
+    def is_ours(self) -> bool:
+        """Whether a batch of ours works, or has ended, here."""
+        try:
+            return self._readable() is not None or bool(self.manifest().version)
+        except ArtifactError:
+            return False
 
     def _readable(self) -> Plan | None:
         try:

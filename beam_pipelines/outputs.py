@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from beam_pipelines import shards
-from beam_pipelines.folders import GS, folder
+from beam_pipelines.folders import GS, folder, writing
 from beam_pipelines.ledger import MANIFEST, NOTES, PLAN, REJECTED, SHARDS, Ledger
 from dropfit import storage
 from dropfit.encoding import sha256
@@ -42,10 +42,17 @@ class Output(Protocol):
     sheet: str
 
     def taken(self) -> bool:
-        """Whether something is there already."""
+        """Whether something is there already.
+
+        Raises:
+            BadRequest: when it must not be replaced, whoever says so.
+        """
 
     def finish(self, ledger: Ledger, manifest: Manifest) -> None:
         """Put all pieces there, and remove what the work left."""
+
+    def abandon(self) -> None:
+        """Remove what the work left: nobody can go on with it."""
 
 
 def parse(settings: Settings, text: str) -> Output:
@@ -58,6 +65,8 @@ def parse(settings: Settings, text: str) -> Output:
         from beam_pipelines.table_output import TableOutput
 
         return TableOutput(settings, text.removeprefix(TABLE))
+    if not text.removeprefix(GS).strip("/. "):
+        raise BadRequest(f"--output {text!r} names nothing: say a file, a folder or a table")
     if text.endswith("/") or (not text.startswith(GS) and Path(text).is_dir()):
         return FolderOutput(settings, text.rstrip("/"))
     if text.endswith(SUFFIXES):
@@ -82,11 +91,18 @@ class FolderOutput:
         self._folder = folder(settings, uri)
 
     def taken(self) -> bool:
-        """Whether there is a manifest."""
+        """Whether a batch has ended here; one that broke off goes on."""
+        there = Ledger(self._folder, "")
+        if not self._folder.is_empty() and not there.is_ours():
+            raise BadRequest(f"{self.name} holds other things: name a folder that is empty, or none yet")
         try:
             return bool(self._folder.read(MANIFEST))
         except NotFound:
             return False
+
+    def abandon(self) -> None:
+        """Remove what is of ours."""
+        Ledger(self._folder, "").discard()
 
     def finish(self, ledger: Ledger, manifest: Manifest) -> None:
         """Leave the listed shards and the manifest alone."""
@@ -114,10 +130,11 @@ class FileOutput:
 
     def taken(self) -> bool:
         """Whether the file is there."""
-        if not self._remote:
-            return Path(self.name).exists()
-        bucket, _, name = self.name.removeprefix(GS).partition("/")
-        return storage.bucket(self._settings, bucket).stat(name) is not None
+        return is_there(self._settings, self.name)
+
+    def abandon(self) -> None:
+        """Remove the folder, which is ours alone."""
+        folder(self._settings, self.place).delete("/")
 
     def finish(self, ledger: Ledger, manifest: Manifest) -> None:
         """Put the shards together, in the order of the input."""
@@ -133,6 +150,14 @@ class FileOutput:
         else:
             with gzip.open(stream, "wb") as packed:
                 shards.write_csv(cast(BinaryIO, packed), schema, shards.tables(ledger), manifest.classes)
+
+
+def is_there(settings: Settings, uri: str) -> bool:
+    """Whether there is a file, or an object gs://BUCKET/NAME."""
+    if not uri.startswith(GS):
+        return Path(uri).exists()
+    bucket, _, name = uri.removeprefix(GS).partition("/")
+    return storage.bucket(settings, bucket).stat(name) is not None
 
 
 def put(settings: Settings, uri: str, write: Callable[[BinaryIO], None]) -> None:
@@ -151,7 +176,7 @@ def put(settings: Settings, uri: str, write: Callable[[BinaryIO], None]) -> None
         return
     path = Path(uri)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with disk():
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with beside.open("wb") as stream:

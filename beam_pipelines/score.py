@@ -6,6 +6,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow.csv as pacsv
@@ -13,12 +14,12 @@ import pyarrow.csv as pacsv
 from beam_pipelines import batch_predict, outputs, shards, sources
 from beam_pipelines.folders import GS, folder
 from beam_pipelines.ledger import Batch, Ledger, Plan
-from beam_pipelines.outputs import TABLE
+from beam_pipelines.outputs import TABLE, Output
 from beam_pipelines.table_output import full
 from dropfit import storage
 from dropfit.checks import REJECTED
 from dropfit.encoding import sha256
-from dropfit.errors import BadRequest, NotFound
+from dropfit.errors import BadFile, BadRequest, NotFound
 from dropfit.registry import Registry
 from dropfit.settings import Settings
 
@@ -68,27 +69,48 @@ def score(
         watch: gives a context manager that follows the work.
 
     Raises:
-        BadRequest: when the output is there already, or is none.
+        BadRequest: when the output is there already, is none, or is an input.
         NotFound: when nothing is served, or an input is not there.
         BadFile: when an input cannot be read.
     """
     target = outputs.parse(settings, output)
-    if not replace and target.taken():
-        raise BadRequest(f"{target.name} is there already: name another, or say --replace")
+    aside = sheet or target.sheet
+    _check(settings, target, aside, replace)
     registry = Registry(storage.connect(settings).models)
     manifest = registry.manifest(version or _served(registry))
     stage = f"batch/{sha256(repr((target.name, inputs)).encode())[:16]}-input"
     files = tuple(sources.gathered(settings, [_whole_name(settings, text) for text in inputs], stage))
+    for written in (target.name, aside):
+        if _whole_path(written) in {file.uri for file in files}:
+            raise BadRequest(f"{written} is one of the inputs: name another output")
     name = f"{manifest.version}-{sha256(target.name.encode())[:8]}"
-    ledger, _ = batch_predict.run(settings, Batch(manifest.version, files, target.place, name), watch)
-    aside = ""
-    if any(piece.rejected for piece in ledger.pieces()):
-        aside = sheet or target.sheet
+    try:
+        ledger, _ = batch_predict.run(settings, Batch(manifest.version, files, target.place, name), watch)
+    except BadFile:  # which no second run mends
+        target.abandon()
+        raise
+    if rejects := any(piece.rejected for piece in ledger.pieces()):
         outputs.put(settings, aside, lambda stream: _write_sheet(stream, ledger))
-    told = _told(ledger, manifest.version, target.name, aside)
+    told = _told(ledger, manifest.version, target.name, aside if rejects else "")
     target.finish(ledger, manifest)
     folder(settings, f"{GS}{settings.data_bucket}/{stage}").delete("/")
     return told
+
+
+def _check(settings: Settings, target: Output, sheet: str, replace: bool) -> None:
+    """Nothing of anybody's is overwritten unasked."""
+    if target.name == sheet:
+        raise BadRequest(f"--rejected {sheet} is the output: name another file")
+    if target.taken() and not replace:
+        raise BadRequest(f"{target.name} is there already: name another, or say --replace")
+    if outputs.is_there(settings, sheet) and not replace:
+        raise BadRequest(
+            f"{sheet}, where rows go that cannot be predicted, is there already: --rejected or --replace"
+        )
+
+
+def _whole_path(text: str) -> str:
+    return text if text.startswith(GS) else str(Path(text).resolve())
 
 
 def _told(ledger: Ledger, version: str, output: str, sheet: str) -> Scored:

@@ -13,12 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from beam_pipelines.ledger import Ledger, Piece
+from beam_pipelines.ledger import FITTED, Ledger, Piece
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError
 from dropfit.tables import as_parquet
-
-FITTED = "fitted/"
 
 
 def tables(ledger: Ledger) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from beam_pipelines import shards
-from beam_pipelines.folders import GS
+from beam_pipelines.folders import GS, folder
 from beam_pipelines.ledger import Ledger
 from dropfit.encoding import sha256
 from dropfit.errors import BadRequest
@@ -42,6 +42,10 @@ class TableOutput:
     def taken(self) -> bool:
         """Whether there is such a table."""
         return bool(self._warehouse().has(self.name))
+
+    def abandon(self) -> None:
+        """Remove the folder, which is ours alone."""
+        folder(self._settings, self.place).delete("/")
 
     def finish(self, ledger: Ledger, manifest: Manifest) -> None:
         """Load all shards at once; the table is replaced whole or not at all."""

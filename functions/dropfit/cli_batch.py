@@ -154,9 +154,13 @@ def refresh(
 ) -> None:
     """Fill the static-serving table anew with the served model when keys have come: no training, the same version."""
     from . import deployment, lease, refreshes
+    from .errors import NotFound
     from .launch import launcher
+    from .registry import Registry
 
     settings, buckets = deployment.connect()
+    if Registry(buckets.models).current().pointer is None:
+        raise NotFound("nothing is served yet: the first training fills the first table")
     following = follower(buckets)
     request = refreshes.ask(buckets.data, person(), force)
     if lease.read(buckets.data)[0] is None:

@@ -108,6 +108,8 @@ class Columnar:
 
     def _answers(self, matrix: Array) -> Array:
         """What the model answers; inputs that come again are asked once, where most do."""
+        if not len(matrix):  # which some runtimes refuse
+            return np.empty((0, max(1, len(self._scorer.classes))))
         again = distinct(matrix)
         if again is None:
             raw: Array = self._scorer.model(matrix)

@@ -135,8 +135,9 @@ def bill(work: Work, prices: Prices) -> Bill:
     Raises:
         BadRequest: when the machine's name does not say its vCPUs, or a number makes no sense.
     """
-    if work.rows < 0 or work.rate <= 0 or work.shard_rows <= 0:
-        raise BadRequest("rows must be 0 or more; rate and rows of a shard more than 0")
+    given = [v for each in (work, prices) for v in msgspec.structs.astuple(each) if not isinstance(v, str)]
+    if not all(math.isfinite(v) and v >= 0 for v in given) or not (work.rate and work.shard_rows):
+        raise BadRequest("numbers and prices must be 0 or more; rate and rows of a shard more than 0")
     vcpus, memory = shape(work.machine)
     busy = work.rows / work.rate
     workers = work.workers or max(1, min(work.most, math.ceil(busy / vcpus / SOON)))

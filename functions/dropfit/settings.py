@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -168,7 +168,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"a DROPFIT_ setting is malformed: {error}") from error
+        field = str(error).rpartition("$.")[2].rstrip("`")
+        said = f"{names[field]}={given[field]!r}" if field in given else "a DROPFIT_ setting"
+        allowed = get_args(get_type_hints(Settings)[field]) if field in given else ()
+        choice = f"; one of {', '.join(allowed)}" if allowed and all(isinstance(v, str) for v in allowed) else ""
+        raise SettingsError(f"{said} is malformed: {str(error).partition(' - at')[0]}{choice}") from error
 
 
 def problem_reference() -> str:

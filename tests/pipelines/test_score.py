@@ -182,3 +182,39 @@ def test_a_run_that_was_killed_goes_on_without_repeating_a_finished_shard(
     assert again == set(range(12)) - noted
     assert pd.read_parquet(tmp_path / "all.parquet")["id"].astype(int).tolist() == list(range(36))
     assert not work.exists()
+
+
+def test_nothing_of_anybodys_is_overwritten_or_removed_unasked(
+    served: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("\n".join([HEADER, GOOD[0], BAD[0]]))
+    mine = [tmp_path / "mine" / name for name in ("plan.json", "done/a.txt", "shards/b.txt")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    assert "holds other things" in predict("a.csv", "-o", "mine", "--replace", status=1)
+    assert all(path.read_text() == "mine" for path in mine)
+    assert "is one of the inputs" in predict("a.csv", "-o", "a.csv", "--replace", status=1)
+    assert "is one of the inputs" in predict("a.csv", "-o", "b.csv", "--rejected", "a.csv", "--replace", status=1)
+    assert "is the output" in predict("a.csv", "-o", "b.csv", "--rejected", "b.csv", status=1)
+    (tmp_path / "b.rejected.csv").write_text("mine")
+    assert "is there already" in predict("a.csv", "-o", "b.csv", status=1)
+    assert "names nothing" in predict("a.csv", "-o", "", status=1)
+    assert "cannot be written" in predict("a.csv", "-o", "/proc/nope/b.csv", status=1)
+    assert (tmp_path / "a.csv").read_text().startswith("id,")
+    assert (tmp_path / "b.rejected.csv").read_text() == "mine"
+
+
+def test_files_without_a_row_that_can_be_predicted_end_well_and_those_that_cannot_be_read_leave_nothing(
+    served: House, tmp_path: Path
+) -> None:
+    (tmp_path / "header.csv").write_text(f"{HEADER}\n")
+    predict(tmp_path / "header.csv", "-o", tmp_path / "none.parquet")
+    assert pq.read_table(tmp_path / "none.parquet").num_rows == 0
+    (tmp_path / "bad.csv").write_text("\n".join([HEADER, *BAD]))
+    predict(tmp_path / "bad.csv", "-o", tmp_path / "bad.parquet", status=3)
+    assert len(pd.read_csv(tmp_path / "bad.rejected.csv")) == len(BAD)
+    (tmp_path / "torn.csv.gz").write_bytes(gzip.compress("\n".join([HEADER, *GOOD]).encode())[:-9])
+    predict(tmp_path / "torn.csv.gz", "-o", tmp_path / "torn.csv", status=1)
+    assert not list(tmp_path.glob(".*")), "no second run mends it"

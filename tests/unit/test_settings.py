@@ -63,7 +63,7 @@ def test_numbers_are_read_as_numbers() -> None:
 def test_a_malformed_variable_is_named(variable: str, value: str) -> None:
     with pytest.raises(SettingsError) as refused:
         settings.load({**ENOUGH, variable: value})
-    assert variable.removeprefix("DROPFIT_").lower() in str(refused.value)
+    assert variable in str(refused.value)
 
 
 def test_every_field_has_a_variable_of_its_own_that_sets_it() -> None:
