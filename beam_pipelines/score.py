@@ -15,6 +15,7 @@ from beam_pipelines import batch_predict, outputs, shards, sources
 from beam_pipelines.folders import GS, folder
 from beam_pipelines.ledger import Batch, Ledger, Plan
 from beam_pipelines.outputs import TABLE, Output
+from beam_pipelines.sources import Source
 from beam_pipelines.table_output import full
 from dropfit import storage
 from dropfit.checks import REJECTED
@@ -80,9 +81,7 @@ def score(
     manifest = registry.manifest(version or _served(registry))
     stage = f"batch/{sha256(repr((target.name, inputs)).encode())[:16]}-input"
     files = tuple(sources.gathered(settings, [_whole_name(settings, text) for text in inputs], stage))
-    for written in (target.name, aside):
-        if _whole_path(written) in {file.uri for file in files}:
-            raise BadRequest(f"{written} is one of the inputs: name another output")
+    _check_inputs(files, target.name, aside)
     name = f"{manifest.version}-{sha256(target.name.encode())[:8]}"
     try:
         ledger, _ = batch_predict.run(settings, Batch(manifest.version, files, target.place, name), watch)
@@ -107,6 +106,12 @@ def _check(settings: Settings, target: Output, sheet: str, replace: bool) -> Non
         raise BadRequest(
             f"{sheet}, where rows go that cannot be predicted, is there already: --rejected or --replace"
         )
+
+
+def _check_inputs(files: tuple[Source, ...], *written: str) -> None:
+    for name in written:
+        if _whole_path(name) in {file.uri for file in files}:
+            raise BadRequest(f"{name} is one of the inputs: name another output")
 
 
 def _whole_path(text: str) -> str:

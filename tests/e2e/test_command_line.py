@@ -103,6 +103,7 @@ def test_versions_marks_the_served_one(dropfit: Dropfit, home: Path) -> None:
     assert found[0]["version"] in dropfit("versions", home=home).stdout
 
 
+@pytest.mark.verify
 def test_the_served_version_is_reproduced_and_one_that_is_not_there_is_not_done(dropfit: Dropfit, home: Path) -> None:
     served = json.loads(dropfit("status", "--json", home=home).stdout)["served"]["version"]
     found = json.loads(dropfit("reproduce", served, "--rows", "5000", "--json", home=home).stdout)

@@ -50,6 +50,7 @@ def test_a_pin_is_told_everywhere_and_taken_off_again(dropfit: Dropfit, home: Pa
     assert "pinned" not in dropfit("versions", home=home).stdout
 
 
+@pytest.mark.verify
 def test_what_cannot_be_decided_is_refused_with_the_reason(dropfit: Dropfit, home: Path, january: Receipt) -> None:
     served = next(v["version"] for v in json.loads(dropfit("versions", "--json", home=home).stdout) if v["served"])
     for verb, reason in (("approve", "served already"), ("reject", "is served")):
@@ -67,6 +68,7 @@ def test_runs_lists_every_run_with_its_steps(dropfit: Dropfit, home: Path, janua
     assert run["job"] in dropfit("runs", home=home).stdout
 
 
+@pytest.mark.verify
 def test_replay_and_gc_say_what_they_did_where_there_is_nothing_to_do(
     dropfit: Dropfit, home: Path, january: Receipt
 ) -> None:

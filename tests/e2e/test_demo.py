@@ -58,6 +58,7 @@ def test_make_demo_tells_the_whole_story_and_stops_what_it_started(clean: dict[s
     assert left_running(tmp_path) == []
 
 
+@pytest.mark.verify
 def test_a_demo_that_fails_says_what_why_and_which_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean: dict[str, str]
 ) -> None:

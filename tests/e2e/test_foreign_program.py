@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from dropfit.receipts import Receipt
 from localcloud.cloud import LocalCloud
 
@@ -43,6 +45,7 @@ print("uploaded, trained, predicted, looked up:", model["version"])
 """
 
 
+@pytest.mark.verify
 def test_any_program_works_after_sourcing_the_env_file(
     january: Receipt, cloud: LocalCloud, months: list[Path], tmp_path: Path
 ) -> None:

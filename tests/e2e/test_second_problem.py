@@ -31,6 +31,7 @@ def penguin_cloud(tmp_path_factory: pytest.TempPathFactory, clean: dict[str, str
         yield running
 
 
+@pytest.mark.verify
 def test_penguins_go_from_upload_to_prediction_and_train_only_when_told(
     penguin_cloud: LocalCloud, penguins: list[Path], dropfit: Callable[..., Any]
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from penguins import FEATURES
 
 from dropfit import artifacts, overview, version
@@ -44,6 +45,7 @@ def test_a_manifest_says_exactly_what_the_version_was_trained_on(house: Make, pe
     assert there.outcome(broken).state == "quarantined"
 
 
+@pytest.mark.verify
 def test_what_the_window_left_out_stands_in_the_manifest_with_its_reason(house: Make, penguins: list[Path]) -> None:
     there = house()
     there.upload("old.csv", penguins[0])

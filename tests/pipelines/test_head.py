@@ -174,6 +174,7 @@ def test_a_snapshot_that_was_damaged_before_the_promotion_is_made_again(
     there.registry.prove_artifact(again.snapshot)
 
 
+@pytest.mark.verify
 def test_a_version_from_before_there_were_snapshots_is_rolled_back_to(
     house: Make, penguins: list[Path], tmp_path: Path
 ) -> None:

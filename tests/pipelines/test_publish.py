@@ -62,6 +62,7 @@ def test_with_publish_hold_a_version_and_its_table_wait_for_a_person(house: Make
     assert there.outcome(receipt).state == "promoted"
 
 
+@pytest.mark.verify
 def test_a_rejected_version_is_not_served_and_the_next_one_waits_again(house: Make, penguins: list[Path]) -> None:
     there = house(DROPFIT_PUBLISH="hold")
     receipt = there.upload("a.csv", penguins[0])
@@ -122,6 +123,7 @@ def test_a_training_killed_before_a_rollback_and_resumed_after_it_does_not_undo_
     there.work()  # what comes after the rollback is judged against what is served now
 
 
+@pytest.mark.verify
 def test_while_a_version_is_pinned_a_better_one_waits(house: Make, penguins: list[Path]) -> None:
     there = house()
     there.upload("a.csv", penguins[0])
@@ -166,6 +168,7 @@ def test_after_the_pointer_was_lost_no_training_promotes_until_a_person_says_wha
     assert served(there) == outcome.version
 
 
+@pytest.mark.verify
 def test_a_served_version_that_cannot_be_read_is_not_replaced_without_a_person(
     house: Make, penguins: list[Path]
 ) -> None:

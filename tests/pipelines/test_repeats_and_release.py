@@ -41,6 +41,7 @@ def test_the_same_rows_under_two_names_count_once_and_train_nothing_new(
     assert in_one_burst or there.registry.current().pointer == served
 
 
+@pytest.mark.verify
 def test_a_copy_does_not_push_an_upload_out_of_the_window(house: Make, penguins: list[Path]) -> None:
     there = house()
     there.change(window=2)
@@ -55,6 +56,7 @@ def test_a_copy_does_not_push_an_upload_out_of_the_window(house: Make, penguins:
     assert there.registry.current().pointer.version == before
 
 
+@pytest.mark.verify
 def test_a_correction_under_another_name_is_trained_on(house: Make, penguins: list[Path]) -> None:
     there = house()
     there.upload("one.csv", penguins[0])

@@ -248,6 +248,7 @@ def test_after_a_change_of_problem_py_earlier_uploads_are_read_again(house: Make
     assert there.outcome(first).accepted.sha256 != before.sha256
 
 
+@pytest.mark.verify
 def test_an_earlier_upload_that_no_longer_fits_problem_py_is_left_out(house: Make, penguins: list[Path]) -> None:
     there = house()
     there.upload("one.csv", penguins[0])
@@ -260,6 +261,7 @@ def test_an_earlier_upload_that_no_longer_fits_problem_py_is_left_out(house: Mak
     assert [i.object for i in manifest.inputs] == ["two.csv"]
 
 
+@pytest.mark.verify
 def test_a_pointer_moved_during_training_is_left_where_it_is(
     house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,6 +407,7 @@ def test_garbage_among_receipts_and_orders_stops_nothing(house: Make, penguins: 
     assert there.outcome(receipt).state == "promoted"
 
 
+@pytest.mark.verify
 def test_the_view_of_a_job_killed_after_its_promotion_is_mended_by_the_next(
     house: Make, penguins: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

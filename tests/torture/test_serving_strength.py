@@ -83,6 +83,7 @@ def test_many_of_the_largest_bodies_at_once_stay_within_a_bound(door: Door) -> N
     assert numbers["bodies"] == 40
 
 
+@pytest.mark.verify
 def test_no_reply_mixes_two_versions_and_a_broken_one_never_answers(
     door: Door, birds: tuple[Deployment, list[str]]
 ) -> None:
@@ -92,6 +93,7 @@ def test_no_reply_mixes_two_versions_and_a_broken_one_never_answers(
     assert numbers["table_instances"] > numbers["model_instances"] > 0
 
 
+@pytest.mark.verify
 def test_a_model_of_20_ms_a_row_delays_nobody_who_does_not_need_it(cloud_env: dict[str, str], tmp_path: Path) -> None:
     deployment = deploy(cloud_env, DROPFIT_PROBLEM="heavy:problem")
     row = deadline.heavy(deployment)
