@@ -20,7 +20,7 @@ import msgspec
 from beam_pipelines import runners, sources
 from beam_pipelines.folders import folder
 from beam_pipelines.ledger import Batch, Ledger, Plan, parts_done, unfinished
-from beam_pipelines.transforms import Commit, Predict, Read, Work, Write
+from beam_pipelines.transforms import Predict, Read, Work, Write, commit
 from dropfit import settings as config
 from dropfit.encoding import sha256
 from dropfit.settings import Settings
@@ -36,7 +36,7 @@ def build(pipeline: Any, settings: Settings, batch: Batch, plan: Plan, todo: Seq
         | "Predict" >> beam.ParDo(Predict(settings, batch.version, plan.at, batch.checked))
         | "Write" >> beam.ParDo(Write(settings, batch.place, plan.fingerprint))
         | "Gather" >> beam.combiners.ToList()
-        | "Commit" >> beam.ParDo(Commit(settings, batch.place, plan.fingerprint))
+        | "Commit" >> beam.Map(commit, settings, batch.place, plan.fingerprint)
     )
 
 

@@ -20,7 +20,7 @@ from beam_pipelines.sources import Source
 from dropfit import documents
 from dropfit.encoding import sha256
 from dropfit.errors import ArtifactError, NotFound
-from dropfit.manifest import Artifact, Shards
+from dropfit.manifest import Artifact, Shard, Shards
 from dropfit.splits import Split
 
 PLAN, MANIFEST, NOTES, SHARDS, REJECTED = "plan.json", "manifest.json", "done/", "shards/", "rejected/"
@@ -117,22 +117,10 @@ class Ledger:
         if earlier is not None and earlier.fingerprint == self._fingerprint:
             return earlier
         plan = make()  # before anything goes: it may find that an input cannot be read
-        self.discard()
+        discard(self.folder)
+        self._known.clear()
         self.folder.put(PLAN, documents.encode(plan))
         return plan
-
-    def discard(self) -> None:
-        """Remove all that lies here of any batch, and nothing else."""
-        for name in (NOTES, SHARDS, REJECTED, FITTED, MANIFEST, PLAN):
-            self.folder.delete(name)
-        self._known.clear()
-
-    def is_ours(self) -> bool:
-        """Whether a batch of ours works, or has ended, here."""
-        try:
-            return self._readable() is not None or bool(self.manifest().version)
-        except ArtifactError:
-            return False
 
     def _readable(self) -> Plan | None:
         try:
@@ -216,7 +204,11 @@ class Ledger:
                 f"{len(missing)} of {len(plan.splits)} splits have no prediction, the first of them "
                 f"{missing[0].uri} from {missing[0].start}; run it again, and it goes on with them"
             )
-        shards = tuple(_at(self.folder, piece.shard) for piece in pieces if piece.shard is not None)
+        shards = tuple(
+            Shard(self.folder.full(file.name), file.size, file.sha256, piece.rows)
+            for piece in pieces
+            if (file := piece.shard) is not None
+        )
         manifest = Shards(version=plan.version, rows=sum(piece.rows for piece in pieces), shards=shards)
         self.folder.put(MANIFEST, documents.encode(manifest))
         return manifest
@@ -233,8 +225,28 @@ class Ledger:
             raise ArtifactError("the batch prediction left no manifest") from error
 
 
-def _at(folder: Folder, shard: Artifact) -> Artifact:
-    return msgspec.structs.replace(shard, name=folder.full(shard.name))
+def discard(folder: Folder) -> None:
+    """Remove all that lies there of any batch, and nothing else."""
+    for name in (NOTES, SHARDS, REJECTED, FITTED, MANIFEST, PLAN):
+        folder.delete(name)
+
+
+def broke_off(folder: Folder) -> bool:
+    """Whether a batch began there and has not ended."""
+    return _is(folder, PLAN, Plan)
+
+
+def has_ended(folder: Folder) -> bool:
+    """Whether a batch was committed there."""
+    return _is(folder, MANIFEST, Shards)
+
+
+def _is(folder: Folder, name: str, kind: type[Plan] | type[Shards]) -> bool:
+    try:
+        documents.decode(folder.read(name), kind)
+    except (NotFound, ArtifactError):
+        return False
+    return True
 
 
 def parts_done(pieces: Iterable[Piece]) -> dict[int, dict[int, bool]]:

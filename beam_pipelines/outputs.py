@@ -17,10 +17,10 @@ from typing import BinaryIO, Protocol, cast
 
 from beam_pipelines import shards
 from beam_pipelines.folders import GS, folder, writing
-from beam_pipelines.ledger import MANIFEST, NOTES, PLAN, REJECTED, SHARDS, Ledger
+from beam_pipelines.ledger import NOTES, PLAN, REJECTED, SHARDS, Ledger, broke_off, discard, has_ended
 from dropfit import storage
 from dropfit.encoding import sha256
-from dropfit.errors import BadRequest, NotFound, disk
+from dropfit.errors import BadRequest, disk
 from dropfit.manifest import Manifest
 from dropfit.settings import Settings
 
@@ -61,7 +61,7 @@ def parse(settings: Settings, text: str) -> Output:
     Raises:
         BadRequest: when it is none of the forms.
     """
-    if text.startswith(TABLE) or _is_table(text):
+    if text.startswith(TABLE):
         from beam_pipelines.table_output import TableOutput
 
         return TableOutput(settings, text.removeprefix(TABLE))
@@ -76,33 +76,33 @@ def parse(settings: Settings, text: str) -> Output:
     )
 
 
-def _is_table(text: str) -> bool:
-    parts = text.split(".")
-    return len(parts) in (2, 3) and "/" not in text and not text.endswith(SUFFIXES) and all(parts)
-
-
 class FolderOutput:
-    """The shards as they are, and the manifest that lists them."""
+    """The shards as they are, and the manifest that lists them.
+
+    Raises:
+        BadRequest: when the workers are on other machines, and the folder is on this one.
+    """
 
     def __init__(self, settings: Settings, uri: str) -> None:
+        if not uri.startswith(GS) and settings.runs_elsewhere:
+            raise BadRequest(
+                f"--output {uri}/: {settings.runner}'s workers cannot write here; say gs://BUCKET/FOLDER/"
+            )
         self.name = f"{uri}/"
-        self.place = uri
+        self.place = uri if uri.startswith(GS) else str(Path(uri).absolute())
         self.sheet = f"{uri}/rejected.csv"
-        self._folder = folder(settings, uri)
+        self._folder = folder(settings, self.place)
 
     def taken(self) -> bool:
         """Whether a batch has ended here; one that broke off goes on."""
-        there = Ledger(self._folder, "")
-        if not self._folder.is_empty() and not there.is_ours():
+        if not (self._folder.is_empty() or broke_off(self._folder) or has_ended(self._folder)):
             raise BadRequest(f"{self.name} holds other things: name a folder that is empty, or none yet")
-        try:
-            return bool(self._folder.read(MANIFEST))
-        except NotFound:
-            return False
+        return has_ended(self._folder)
 
     def abandon(self) -> None:
-        """Remove what is of ours."""
-        Ledger(self._folder, "").discard()
+        """Remove what is of ours, unless it is what an earlier batch ended with."""
+        if not has_ended(self._folder):
+            discard(self._folder)
 
     def finish(self, ledger: Ledger, manifest: Manifest) -> None:
         """Leave the listed shards and the manifest alone."""
@@ -122,7 +122,7 @@ class FileOutput:
         self._settings = settings
         self._remote = uri.startswith(GS)
         self.sheet = next(uri.removesuffix(end) for end in SUFFIXES if uri.endswith(end)) + ".rejected.csv"
-        if self._remote:
+        if self._remote or settings.runs_elsewhere:
             self.place = f"{GS}{settings.data_bucket}/batch/{sha256(uri.encode())[:16]}"
         else:
             path = Path(uri).absolute()

@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 
 from beam_pipelines import batch_predict, outputs, shards, sources
 from beam_pipelines.folders import GS, folder
-from beam_pipelines.ledger import Batch, Ledger, Plan
+from beam_pipelines.ledger import Batch, Ledger, Plan, broke_off
 from beam_pipelines.outputs import TABLE, Output
 from beam_pipelines.sources import Source
 from beam_pipelines.table_output import full
@@ -81,7 +81,7 @@ def score(
     manifest = registry.manifest(version or _served(registry))
     stage = f"batch/{sha256(repr((target.name, inputs)).encode())[:16]}-input"
     files = tuple(sources.gathered(settings, [_whole_name(settings, text) for text in inputs], stage))
-    _check_inputs(files, target.name, aside)
+    _check_inputs(settings, files, target.name, aside)
     name = f"{manifest.version}-{sha256(target.name.encode())[:8]}"
     try:
         ledger, _ = batch_predict.run(settings, Batch(manifest.version, files, target.place, name), watch)
@@ -102,13 +102,17 @@ def _check(settings: Settings, target: Output, sheet: str, replace: bool) -> Non
         raise BadRequest(f"--rejected {sheet} is the output: name another file")
     if target.taken() and not replace:
         raise BadRequest(f"{target.name} is there already: name another, or say --replace")
-    if outputs.is_there(settings, sheet) and not replace:
+    began = broke_off(folder(settings, target.place))  # which may have written the sheet, and not yet the output
+    if not (replace or began) and outputs.is_there(settings, sheet):
         raise BadRequest(
             f"{sheet}, where rows go that cannot be predicted, is there already: --rejected or --replace"
         )
 
 
-def _check_inputs(files: tuple[Source, ...], *written: str) -> None:
+def _check_inputs(settings: Settings, files: tuple[Source, ...], *written: str) -> None:
+    here = [file.uri for file in files if not file.uri.startswith(GS)]
+    if here and settings.runs_elsewhere:
+        raise BadRequest(f"{settings.runner}'s workers cannot read {here[0]}: put it into a bucket first")
     for name in written:
         if _whole_path(name) in {file.uri for file in files}:
             raise BadRequest(f"{name} is one of the inputs: name another output")

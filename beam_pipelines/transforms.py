@@ -194,20 +194,13 @@ class Write(beam.DoFn):
         return Artifact(name, len(payload), hashlib.sha256(payload).hexdigest())
 
 
-class Commit(beam.DoFn):
-    """The end of all pieces -> the manifest, which is what commits them.
+def commit(pieces: list[Piece], settings: Settings, place: str, fingerprint: str) -> None:
+    """Write the manifest, which is what commits all pieces; a second time it is the same.
 
     Args:
+        pieces: all of them: there is nothing to commit before the last one's note.
         settings: how buckets are opened.
         place: address of the batch's folder.
         fingerprint: of the batch.
     """
-
-    def __init__(self, settings: Settings, place: str, fingerprint: str) -> None:
-        self._settings = settings
-        self._place = place
-        self._fingerprint = fingerprint
-
-    def process(self, pieces: list[Piece]) -> None:
-        """Write the manifest; a second time it is the same."""
-        Ledger(folder(self._settings, self._place), self._fingerprint).commit()
+    Ledger(folder(settings, place), fingerprint).commit()

@@ -6,8 +6,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing
-import os
-import platform
 import signal
 import sys
 import tempfile
@@ -15,13 +13,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
 from dropfit.errors import DropfitError
 from dropfit.text import plain
 
+from ..machine import interrupt, machine
 from . import endtoend, report
 from .contest import CONTENDERS, DROPFIT, Contender, ContestError, measure
 from .prepare import Prepared, prepare
@@ -129,21 +127,6 @@ def apart(folder: Path, sizes: list[int]) -> Prepared:
     """The preparation in a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(prepare, folder, sizes).result()
-
-
-def machine() -> dict[str, str | int | float]:
-    """What the figures were measured on, and how busy it was before."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processors": os.cpu_count() or 0,
-        "load_before": os.getloadavg()[0],
-    }
-
-
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal ends the run as Ctrl-C does: with everything that was started."""
-    raise KeyboardInterrupt
 
 
 def main() -> int:

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import multiprocessing
 import os
-import platform
 import signal
 import sys
 import tempfile
@@ -15,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 from rich.console import Console
@@ -24,6 +22,7 @@ from dropfit.errors import DropfitError
 from dropfit.text import plain
 from localcloud.cloud import LocalCloud
 
+from ..machine import interrupt, machine
 from . import agree, bodies, latency, load, report, rounds, starts
 from .prepare import Prepared, prepare
 from .servers import (
@@ -176,21 +175,6 @@ def apart(environ: Mapping[str, str], folder: Path) -> Prepared:
     """The preparation in a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(prepare, dict(environ), folder).result()
-
-
-def machine() -> dict[str, str | int | float]:
-    """What the figures were measured on, and how busy it was before."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processors": os.cpu_count() or 0,
-        "load_before": os.getloadavg()[0],
-    }
-
-
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal ends the run as Ctrl-C does: with everything that was started."""
-    raise KeyboardInterrupt
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import costs
 from . import settings as config
 from .terminal import AsJson, Wait, err, follower, out, person, print_json, tell_until_done
 from .text import plain
@@ -24,6 +25,7 @@ from .text import plain
 if TYPE_CHECKING:
     from beam_pipelines.score import Scored
 
+PRICES, WORK = costs.Prices(), costs.Work(rows=0)
 SOME_SET_ASIDE = 3
 """Exit status: all is done, and some rows could not be predicted."""
 app = typer.Typer(help="Predictions for whole files, and for the static-serving table.", no_args_is_help=True)
@@ -32,21 +34,23 @@ app = typer.Typer(help="Predictions for whole files, and for the static-serving 
 @app.command()
 def cost(
     rows: Annotated[int, typer.Option(min=0, help="Rows to predict.")],
-    bytes_read: Annotated[int, typer.Option("--bytes", min=0, help="Of the input; 0: 20 a row.")] = 0,
-    rate: Annotated[float, typer.Option(help="Rows a vCPU predicts in a second; `make bench-batch`.")] = 376_000.0,
-    machine: Annotated[str, typer.Option(help="The workers' type.")] = "n2-standard-4",
-    workers: Annotated[int, typer.Option(min=0, help="0: one for every five minutes of work.")] = 0,
-    most: Annotated[int, typer.Option("--max-workers", min=1)] = 10,
-    start_seconds: Annotated[float, typer.Option(min=0, help="Of a worker, until it predicts.")] = 180.0,
-    months: Annotated[float, typer.Option(min=0, help="How long shards and table are kept.")] = 1.0,
-    vcpu_hour: Annotated[float, typer.Option(help="Price of a worker's vCPU.")] = 0.056,
-    gb_hour: Annotated[float, typer.Option(help="Price of a GB of its memory.")] = 0.003557,
-    disk_gb_hour: Annotated[float, typer.Option(help="Price of a GB of its disk.")] = 0.000054,
-    shuffle_gb: Annotated[float, typer.Option(help="Price of a shuffled GB.")] = 0.011,
-    write_1000: Annotated[float, typer.Option(help="Price of 1000 class A operations.")] = 0.005,
-    read_1000: Annotated[float, typer.Option(help="Price of 1000 class B operations.")] = 0.0004,
-    storage_gb_month: Annotated[float, typer.Option(help="Price of a GB in Cloud Storage.")] = 0.020,
-    table_gb_month: Annotated[float, typer.Option(help="Price of a GB in BigQuery.")] = 0.023,
+    bytes_read: Annotated[int, typer.Option("--bytes", min=0, help="Of the input; 0: 20 a row.")] = WORK.bytes_read,
+    rate: Annotated[float, typer.Option(help="Rows a vCPU predicts in a second; `make bench-batch`.")] = WORK.rate,
+    machine: Annotated[str, typer.Option(help="The workers' type.")] = WORK.machine,
+    workers: Annotated[int, typer.Option(min=0, help="0: one for every five minutes of work.")] = WORK.workers,
+    most: Annotated[int, typer.Option("--max-workers", min=1)] = WORK.most,
+    start_seconds: Annotated[float, typer.Option(min=0, help="Of a worker, until it predicts.")] = WORK.start_seconds,
+    months: Annotated[float, typer.Option(min=0, help="How long shards and table are kept.")] = WORK.months,
+    vcpu_hour: Annotated[float, typer.Option(help="Price of a worker's vCPU.")] = PRICES.vcpu_hour,
+    gb_hour: Annotated[float, typer.Option(help="Price of a GB of its memory.")] = PRICES.gb_hour,
+    disk_gb_hour: Annotated[float, typer.Option(help="Price of a GB of its disk.")] = PRICES.disk_gb_hour,
+    shuffle_gb: Annotated[float, typer.Option(help="Price of a shuffled GB.")] = PRICES.shuffle_gb,
+    write_1000: Annotated[float, typer.Option(help="Price of 1000 class A operations.")] = PRICES.write_1000,
+    read_1000: Annotated[float, typer.Option(help="Price of 1000 class B operations.")] = PRICES.read_1000,
+    storage_gb_month: Annotated[
+        float, typer.Option(help="Price of a GB in Cloud Storage.")
+    ] = PRICES.storage_gb_month,
+    table_gb_month: Annotated[float, typer.Option(help="Price of a GB in BigQuery.")] = PRICES.table_gb_month,
     as_json: AsJson = False,
 ) -> None:
     """What predicting ROWS on Dataflow costs, with the arithmetic.
@@ -54,8 +58,6 @@ def cost(
     The prices' defaults are list prices of us-central1 as of November 2025, in US dollars: check them.
     """
     given = locals()
-    from . import costs
-
     prices = costs.Prices(**{name: given[name] for name in costs.Prices.__struct_fields__})
     work = costs.Work(**{name: given[name] for name in costs.Work.__struct_fields__ if name in given})
     made = costs.bill(work, prices)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,16 +12,16 @@ from .shift import ABSTAINED, BINS, Count
 from .tables import TableFacts
 
 
-class Inspection:
+class Inspection(abc.ABC):
     """The questions that a table is asked; what a warehouse answers them with is in warehouse.py."""
 
+    @abc.abstractmethod
     def name(self, table: str) -> str:
         """A table's full name."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[Any]:
         """Rows of a query."""
-        raise NotImplementedError
 
     def facts(self, table: str, key: Sequence[str], version: str) -> TableFacts:
         """What a table holds: rows, distinct keys, rows without prediction or abstention, rows of another version."""

@@ -7,6 +7,7 @@ as text: what is text in JSON as it is, and all else as JSON, so that every part
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
@@ -154,10 +155,8 @@ def _coded(cells: list[Any]) -> Any:
 def _numbers(cells: list[Any]) -> Any:
     """Float64 where all are numbers, else JSON, of which a cell that is no number will be told from one that is."""
     if set(map(type, cells)) <= {int, float, NONE}:
-        try:
+        with contextlib.suppress(pa.ArrowInvalid, OverflowError):  # of a whole number that float64 cannot hold
             return pa.array(cells, pa.float64())
-        except (pa.ArrowInvalid, OverflowError):
-            pass  # of a whole number that float64 cannot hold
     return pa.array([None if cell is None else _json(cell) for cell in cells], pa.string())
 
 

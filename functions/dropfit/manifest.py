@@ -36,12 +36,18 @@ class Artifact(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Shard(Artifact, frozen=True):
+    """A shard of a batch prediction, and how many rows it holds."""
+
+    rows: int = 0
+
+
 class Shards(msgspec.Struct, frozen=True, kw_only=True):
     """The list of a batch prediction's shards: those that count."""
 
     version: str
     rows: int
-    shards: tuple[Artifact, ...]
+    shards: tuple[Shard, ...]
 
 
 class Input(msgspec.Struct, frozen=True):

@@ -4,17 +4,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
-import secrets
 
 import msgspec
 
-from . import documents
-from .errors import ArtifactError
+from .queues import Queue, fresh
 from .storage import Bucket
 
 PREFIX = "requests/"
-LOG = logging.getLogger(__name__)
 
 
 class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,45 +29,16 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
 
+_QUEUE = Queue(PREFIX, TrainRequest)
+waiting, is_waiting, pending, done = _QUEUE.waiting, _QUEUE.is_waiting, _QUEUE.pending, _QUEUE.done
+
+
 def ask(bucket: Bucket, objects: tuple[str, ...]) -> TrainRequest:
     """Leave a request for the next job."""
-    now = dt.datetime.now(dt.UTC)
-    request = TrainRequest(id=f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}", asked_at=now, objects=objects)
-    bucket.create(f"{PREFIX}{request.id}.json", documents.encode(request))
-    return request
-
-
-def waiting(bucket: Bucket) -> bool:
-    """Whether there is any."""
-    return next(iter(bucket.list(PREFIX)), None) is not None
-
-
-def is_waiting(bucket: Bucket, request: TrainRequest) -> bool:
-    """Whether the request has not had its training yet."""
-    return bucket.stat(f"{PREFIX}{request.id}.json") is not None
-
-
-def pending(bucket: Bucket) -> list[TrainRequest]:
-    """The requests, oldest first. One that is not readable is put aside."""
-    found = []
-    for stored in list(bucket.list(PREFIX)):
-        payload = bucket.read(stored.name)
-        try:
-            found.append(documents.decode(payload, TrainRequest))
-        except ArtifactError as error:
-            LOG.error("%s is put into quarantine: %s", stored.name, error)
-            bucket.put(f"quarantine/{stored.name}", payload)
-            bucket.delete(stored.name)
-    return found
+    name, now = fresh()
+    return _QUEUE.add(bucket, TrainRequest(id=name, asked_at=now, objects=objects))
 
 
 def begin(bucket: Bucket, request: TrainRequest) -> TrainRequest:
     """Count one more attempt, before it is made."""
-    begun = msgspec.structs.replace(request, attempts=request.attempts + 1)
-    bucket.put(f"{PREFIX}{request.id}.json", documents.encode(begun), "application/json")
-    return begun
-
-
-def done(bucket: Bucket, request: TrainRequest) -> None:
-    """The request has had its training."""
-    bucket.delete(f"{PREFIX}{request.id}.json")
+    return _QUEUE.count(bucket, request, request.attempts + 1)

@@ -143,6 +143,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     frequency: Literal["accepted", "requests"] = "accepted"
     frequency_days: Count = 28
 
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether batch predictions run on machines that do not see this one's files."""
+        return self.runner not in ("DirectRunner", "DaskRunner")
+
 
 def variable(field: str) -> str:
     """The environment variable that sets a field."""

@@ -45,8 +45,10 @@ class There:
         return batch_predict.run(self.settings, batch)[0]
 
     def rows(self, ledger: Ledger) -> pd.DataFrame:
-        parts = [pd.read_parquet(io.BytesIO(self.data.read(shard.name))) for shard in ledger.manifest().shards]
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat([self.parquet(shard.name) for shard in ledger.manifest().shards], ignore_index=True)
+
+    def parquet(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(io.BytesIO(self.data.read(name)))
 
 
 @pytest.fixture
@@ -62,6 +64,8 @@ def test_every_key_has_the_prediction_the_version_gives_it_in_the_order_of_the_i
     scorer = version.load(there.house.registry, there.house.services.problem, there.version).scorer
     assert list(found["prediction"]) == list(scorer.score(from_table(there.keys)).values)
     assert set(found["model_version"]) == {there.version}
+    listed = there.run(there.batch()).manifest().shards
+    assert [shard.rows for shard in listed] == [len(there.parquet(shard.name)) for shard in listed]
 
 
 def test_a_second_run_changes_nothing(there: There) -> None:

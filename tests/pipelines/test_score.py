@@ -201,6 +201,7 @@ def test_nothing_of_anybodys_is_overwritten_or_removed_unasked(
     (tmp_path / "b.rejected.csv").write_text("mine")
     assert "is there already" in predict("a.csv", "-o", "b.csv", status=1)
     assert "names nothing" in predict("a.csv", "-o", "", status=1)
+    assert "say FILE.parquet" in predict("a.csv", "-o", "out.xlsx", status=1), "which is no table DATASET.TABLE"
     assert "cannot be written" in predict("a.csv", "-o", "/proc/nope/b.csv", status=1)
     assert (tmp_path / "a.csv").read_text().startswith("id,")
     assert (tmp_path / "b.rejected.csv").read_text() == "mine"
@@ -218,3 +219,29 @@ def test_files_without_a_row_that_can_be_predicted_end_well_and_those_that_canno
     (tmp_path / "torn.csv.gz").write_bytes(gzip.compress("\n".join([HEADER, *GOOD]).encode())[:-9])
     predict(tmp_path / "torn.csv.gz", "-o", tmp_path / "torn.csv", status=1)
     assert not list(tmp_path.glob(".*")), "no second run mends it"
+
+
+def test_a_replacement_that_cannot_be_read_leaves_what_was_there(served: House, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n".join([HEADER, *GOOD]))
+    (tmp_path / "bad.csv").write_bytes(b"")
+    predict(tmp_path / "a.csv", "-o", f"{tmp_path}/out/")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    predict(tmp_path / "bad.csv", "-o", f"{tmp_path}/out/", "--replace", status=1)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    assert before
+
+
+def test_workers_on_other_machines_are_not_given_files_and_folders_of_this_one(
+    served: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DROPFIT_RUNNER", "DataflowRunner")
+    (tmp_path / "a.csv").write_text("\n".join([HEADER, *GOOD]))
+    bucket = f"gs://{served.settings.data_bucket}"
+    served.buckets.data.put("a.csv", (tmp_path / "a.csv").read_bytes())
+    assert "cannot read" in predict(tmp_path / "a.csv", "-o", f"{bucket}/out.csv", status=1)
+    assert "cannot write here" in predict(f"{bucket}/a.csv", "-o", f"{tmp_path}/out/", status=1)
+    told = predict(f"{bucket}/a.csv", "-o", tmp_path / "out.csv", status=1)
+    assert "DROPFIT_REGION" in told, (
+        "a file is put together here, out of a bucket: only Dataflow's settings are missing"
+    )
+    assert not list(tmp_path.glob(".*"))

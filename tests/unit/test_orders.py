@@ -8,7 +8,7 @@ import itertools
 import pytest
 from fakes import FakeBucket
 
-from dropfit import orders
+from dropfit import orders, queues
 from dropfit.errors import Unavailable
 
 
@@ -29,7 +29,7 @@ def test_two_requests_in_one_moment_are_two(bucket: FakeBucket) -> None:
 
 def test_requests_come_oldest_first(bucket: FakeBucket, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = itertools.count(9, -1)
-    monkeypatch.setattr(orders.secrets, "token_hex", lambda n: str(next(chance)) * 2 * n)
+    monkeypatch.setattr(queues.secrets, "token_hex", lambda n: str(next(chance)) * 2 * n)
     asked = [orders.ask(bucket, ()) for _ in range(5)]
     assert orders.pending(bucket) == asked
 
