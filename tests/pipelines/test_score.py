@@ -19,10 +19,10 @@ import pytest
 from google.cloud import bigquery
 from typer.testing import CliRunner
 
-from beam_pipelines import transforms
+from beam_pipelines import outputs, transforms
 from dropfit import version
 from dropfit.cli import app
-from dropfit.errors import DropfitError
+from dropfit.errors import DropfitError, Unavailable
 from dropfit.ingest import from_table
 
 House = Any
@@ -139,7 +139,7 @@ def test_what_was_there_is_not_replaced_unasked_and_what_cannot_be_read_says_why
 KILLED = """
 import os, sys, time
 sys.path.append({problems!r})
-from beam_pipelines import transforms
+from beam_pipelines import outputs, transforms
 real = transforms.Write.process
 def slowly(self, predicted):
     yield from real(self, predicted)
@@ -245,3 +245,20 @@ def test_workers_on_other_machines_are_not_given_files_and_folders_of_this_one(
         "a file is put together here, out of a bucket: only Dataflow's settings are missing"
     )
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_run_that_ended_between_its_sheet_and_its_output_goes_on(
+    served: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("\n".join([HEADER, *GOOD, *BAD]))
+
+    def breaks(*given: Any) -> None:
+        raise Unavailable("the disk is full (injected)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs.FileOutput, "finish", breaks)
+        predict(tmp_path / "a.csv", "-o", tmp_path / "out.csv", status=1)
+    assert (tmp_path / "out.rejected.csv").exists()
+    predict(tmp_path / "a.csv", "-o", tmp_path / "out.csv", status=3)
+    assert len(pd.read_csv(tmp_path / "out.csv")) == len(GOOD)
+    assert "is there already" in predict(tmp_path / "a.csv", "-o", tmp_path / "out.csv", status=1)
