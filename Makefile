@@ -4,6 +4,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 ARGS ?=
+# What `make infra-test` calls; with one that needs no network nothing is downloaded.
+export TERRAFORM ?= terraform
 # Test processes, each with a local cloud of its own.
 WORKERS ?= 2
 # Some machines forbid bytecode; without it every process compiles its imports again, which costs seconds each.
@@ -12,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test unit lint verify torture bench-serving bench-batch lock clean
+.PHONY: help env demo up down test unit lint verify torture bench-serving bench-batch bundle infra-test lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +48,7 @@ unit: env ## the fast tests alone: no emulator
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 test: lint ## lint, types and every test but the longer proofs
-	@$(BIN)/python -m pytest -m "not verify" -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not verify and not infra" -n $(WORKERS) --dist loadfile $(ARGS)
 
 verify: env ## the longer proofs
 	@$(BIN)/python -m pytest -m verify $(ARGS)
@@ -74,9 +76,21 @@ bench-batch: env .venv-bench/batch ## how fast it predicts a file beside others,
 	@if $(BIN)/uv pip install -q -p .venv-bench/bin/python --require-hashes -r requirements/bench-batch.txt; then touch $@; \
 	else echo "Spark could not be installed, see above: it is left out"; fi
 
+bundle: env ## the zip of functions/ and the image's tag, both named by their content
+	@$(BIN)/python -m infra.deploy.bundle $(ARGS)
+
+infra-test: env .venv-infra/ready ## terraform fmt, validate and test; checkov, hadolint and schemas (TERRAFORM=...)
+	@$(BIN)/python -m pytest tests/infra -m infra $(ARGS)
+
+.venv-infra/ready: requirements/infra.txt | env
+	@echo "Making .venv-infra for checkov, hadolint and others (300 MB) ..."
+	@test -x .venv-infra/bin/python || $(PYTHON) -m venv .venv-infra
+	@$(BIN)/uv pip install -q -p .venv-infra/bin/python --require-hashes -r requirements/infra.txt
+	@touch $@
+
 lock: env ## resolve pyproject.toml again into requirements/*.txt
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh requirements/lock.sh
 
 clean: ## stop the local cloud, and forget the environment and its state
 	@if test -x $(BIN)/dropfit; then $(BIN)/dropfit down; fi
-	@rm -rf .venv .venv-bench .dropfit
+	@rm -rf .venv .venv-bench .venv-infra .dropfit build

@@ -42,7 +42,7 @@ class Api:
             Unavailable: when it does not answer within its deadline, refuses, or there are no credentials.
         """
         try:
-            return self._called("POST", url, json=body)
+            return self.send("POST", url, json=body)
         except (NotFound, Refused) as refusal:
             raise Unavailable(str(refusal)) from refusal
 
@@ -58,9 +58,21 @@ class Api:
             NotFound: when there is no such thing.
             Refused: when it will not, however often asked.
         """
-        return self._called("GET", url, params=dict(asked or {}))
+        return self.send("GET", url, params=dict(asked or {}))
 
-    def _called(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+    def send(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+        """The JSON that any request answers; what may pass is tried again, so it has to bear being made twice.
+
+        Args:
+            method: GET, POST, PATCH ...
+            url: what.
+            more: `json` and `params`, as requests takes them.
+
+        Raises:
+            Unavailable: when it does not answer within its deadline, or there are no credentials.
+            NotFound: when there is no such thing.
+            Refused: when it will not, however often asked, with Google's reason.
+        """
         import google.auth
         import requests
         from google.api_core.exceptions import RetryError
@@ -79,7 +91,7 @@ class Api:
             if status == 404:
                 raise NotFound(f"{url} does not exist") from error
             kind = Refused if 400 <= status < 500 and not is_transient(error) else Unavailable
-            raise kind(f"{url}: {error}") from error
+            raise kind(f"{url}: {error}{_reason(error.response)}") from error
         except (requests.RequestException, GoogleAuthError, RetryError, ValueError) as error:
             raise Unavailable(f"{url}: {error}") from error
         return document if isinstance(document, dict) else {}
@@ -88,6 +100,14 @@ class Api:
         reply = self._session.request(method, url, timeout=TIMEOUT, **more)
         reply.raise_for_status()
         return reply.json()
+
+
+def _reason(reply: Any) -> str:
+    """What Google's APIs say of an error beside its status, empty when they say nothing."""
+    try:
+        return f": {reply.json()['error']['message']}"
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
 
 
 def identity_token(audience: str) -> str:

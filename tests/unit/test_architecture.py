@@ -82,7 +82,8 @@ FUNCTIONS = sorted((ROOT / "functions").glob("*.py"))
 DROPFIT = sorted((ROOT / "functions/dropfit").rglob("*.py"))
 PIPELINES = sorted((ROOT / "beam_pipelines").rglob("*.py"))
 LOCALCLOUD = sorted((ROOT / "localcloud").rglob("*.py"))
-CODE = [*FUNCTIONS, *DROPFIT, *PIPELINES, *LOCALCLOUD]
+DEPLOY = sorted((ROOT / "infra").rglob("*.py"))
+CODE = [*FUNCTIONS, *DROPFIT, *PIPELINES, *LOCALCLOUD, *DEPLOY]
 
 
 def where(path: Path) -> str:
@@ -144,6 +145,16 @@ def test_only_the_command_line_imports_the_local_cloud_and_only_when_a_command_n
     assert offenders([*FUNCTIONS, *PIPELINES], "localcloud") == set()
     assert offenders(DROPFIT, "localcloud") <= {module("cli"), module("deployment")}
     assert offenders(DROPFIT, "localcloud", top_level=True) == set()
+
+
+def test_only_the_command_line_imports_what_deploys_and_only_when_a_command_needs_it() -> None:
+    assert offenders([*FUNCTIONS, *PIPELINES, *LOCALCLOUD], "infra") == set()
+    assert offenders(DROPFIT, "infra") <= {module("cli_cloud")}
+    assert offenders(DROPFIT, "infra", top_level=True) == set()
+
+
+def test_what_deploys_speaks_to_google_through_the_same_edges() -> None:
+    assert offenders(DEPLOY, "google", "requests", "httpx") == set()
 
 
 def test_each_google_sdk_has_its_one_module() -> None:

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+# What differs between two deployments stands in dev.tfvars and prod.tfvars; all else has its default here.
+
+variable "project" {
+  description = "Id of the Google Cloud project. Each deployment is best a project of its own."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
+    error_message = "A project id has 6 to 30 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "region" {
+  description = "Where everything is: buckets, functions, jobs and the dataset, so that nothing crosses regions."
+  type        = string
+}
+
+variable "name" {
+  description = "Begins every name of this deployment."
+  type        = string
+  default     = "dropfit"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,13}[a-z0-9]$", var.name))
+    error_message = "name has 3 to 15 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "labels" {
+  description = "On everything that takes labels, beside `app` and `environment`."
+  type        = map(string)
+  default     = {}
+}
+
+variable "environment" {
+  description = "dev, prod ...: a label, and what people call it."
+  type        = string
+}
+
+# What runs. `make bundle` writes both into code.auto.tfvars.json; they follow from the files' content alone.
+
+variable "functions_zip" {
+  description = "The zip of functions/, named by its hash; a path as seen from infra/."
+  type        = string
+}
+
+variable "image_tag" {
+  description = "Tag of the job's image: the hash of what it is built from."
+  type        = string
+}
+
+variable "settings" {
+  description = "Dropfit's settings (docs/operate.md) without DROPFIT_ and in lower case, such as { mode = \"hybrid\" }."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.settings), local.tunable)) == 0
+    error_message = "No such setting, or one that Terraform sets itself: ${join(", ", setsubtract(keys(var.settings), local.tunable))}. There are: ${join(", ", local.tunable)}."
+  }
+}
+
+# Who may do what: members such as "group:ml@example.com", "user:..." or "serviceAccount:...".
+
+variable "operators" {
+  description = "Roll back, pin, approve, collect garbage: they read everything and write data, models and the table."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = !anytrue([for member in var.operators : startswith(member, "all")])
+    error_message = "Nobody operates this but people and accounts that have a name."
+  }
+}
+
+variable "uploaders" {
+  description = "Put files into the landing bucket."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = !anytrue([for member in var.uploaders : startswith(member, "all")])
+    error_message = "Whoever uploads decides what is learned: name them."
+  }
+}
+
+variable "invokers" {
+  description = "Call predict."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = !anytrue([for member in var.invokers : startswith(member, "all")])
+    error_message = "For a public endpoint set predict_public = true, so that nobody does it by accident."
+  }
+}
+
+variable "analysts" {
+  description = "Read the BigQuery dataset."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = !anytrue([for member in var.analysts : startswith(member, "all")])
+    error_message = "The table is not public."
+  }
+}
+
+variable "predict_public" {
+  description = "Whether anybody may call predict without credentials."
+  type        = bool
+  default     = false
+}
+
+variable "predict" {
+  description = "Size of the predict function. min_instances = 1 has no cold starts, and costs while nobody calls."
+  type = object({
+    cpu           = optional(string, "1")
+    memory        = optional(string, "1Gi")
+    concurrency   = optional(number, 80)
+    min_instances = optional(number, 0)
+    max_instances = optional(number, 10)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "job" {
+  description = "Size of the retraining job."
+  type = object({
+    cpu    = optional(string, "2")
+    memory = optional(string, "8Gi")
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "sweep_schedule" {
+  description = "When uploads without an event, crashed jobs and an aged table are looked for: cron, UTC."
+  type        = string
+  default     = "*/15 * * * *"
+}
+
+variable "alert_emails" {
+  description = "Who is told when something is wrong."
+  type        = set(string)
+  default     = []
+}
+
+variable "monthly_budget" {
+  description = "An alert when the project's bill nears so many units of the billing account's currency; null: none. Needs the right to make budgets on the billing account."
+  type        = number
+  default     = null
+}
+
+variable "deletion_protection" {
+  description = "Whether Terraform refuses to delete what serves and what holds data. `dropfit destroy` switches it off."
+  type        = bool
+  default     = true
+}
+
+variable "delete_data" {
+  description = "Whether destroying a bucket or dataset destroys what is in it. Only `dropfit destroy --and-data` sets it."
+  type        = bool
+  default     = false
+}
