@@ -11,6 +11,7 @@ DropfitError
 ├── ArtifactError             a stored version is broken or not ours: refused before it is parsed
 ├── NotFound                  the object, version or table does not exist
 ├── BatchError                a batch prediction broke off: what was finished is kept, run it again to go on
+├── DeployError               deploying or destroying broke off: what was done stays, run it again to go on
 ├── Conflict                  somebody else wrote first: a compare-and-swap lost
 ├── LeaseLost                 this job is no longer the one that may train
 ├── Unavailable               storage, BigQuery or a function did not answer: try again later
@@ -93,6 +94,10 @@ class NotFound(DropfitError):
 
 class BatchError(DropfitError):
     """A batch prediction broke off; what it had finished is kept."""
+
+
+class DeployError(DropfitError):
+    """Deploying or destroying broke off; what it had done stays."""
 
 
 class Conflict(DropfitError):
