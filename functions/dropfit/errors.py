@@ -113,7 +113,18 @@ class Unavailable(DropfitError):
 
 
 class Refused(DropfitError):
-    """A service refuses for good."""
+    """A service refuses for good.
+
+    Args:
+        detail: one sentence.
+        status: the HTTP status, 0 when there is none.
+        reason: what Google's programs call it, such as SERVICE_DISABLED; often empty.
+        said: Google's own sentence alone.
+    """
+
+    def __init__(self, detail: str, status: int = 0, reason: str = "", said: str = "") -> None:
+        super().__init__(detail)
+        self.status, self.reason, self.said = status, reason, said or detail
 
 
 class LocalCloudError(DropfitError):
