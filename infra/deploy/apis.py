@@ -12,7 +12,7 @@ from dropfit.rest import Api
 from .environment import Environment
 
 URL = "https://serviceusage.googleapis.com/v1"
-PROJECTS = "https://cloudresourcemanager.googleapis.com/v1/projects"
+PROJECTS = "https://cloudresourcemanager.googleapis.com/v3/projects"
 FIRST = ("serviceusage.googleapis.com", "cloudresourcemanager.googleapis.com", "iam.googleapis.com")
 PAUSE = 5.0
 """Seconds between two looks at what was switched on."""

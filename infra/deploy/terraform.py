@@ -43,9 +43,9 @@ class Terraform:
         folder: where the .tf files are; another than infra/ has a state of its own, see `apart`.
     """
 
-    def __init__(self, environment: Environment, tell: Tell, folder: Path = INFRA) -> None:
-        self._environment, self._tell, self._folder = environment, tell, folder
-        self._remote = folder == INFRA
+    def __init__(self, environment: Environment, tell: Tell, folder: Path | None = None) -> None:
+        self._environment, self._tell, self._folder = environment, tell, folder or INFRA
+        self._remote = folder is None
         key = environment.key if self._remote else f"{environment.key}-apart"
         home = settings.home()
         self._data = home / "terraform" / key

@@ -18,7 +18,7 @@ from typing import Any
 
 METHODS = {
     "artifactregistry.v1": ["projects.locations.list", "projects.locations.repositories.packages.tags.get"],
-    "bigquery.v2": ["datasets.get"],
+    "bigquery.v2": ["datasets.get", "tables.get", "tables.list"],
     "cloudbilling.v1": ["projects.getBillingInfo", "billingAccounts.testIamPermissions"],
     "cloudbuild.v1": ["projects.locations.builds.get", "projects.locations.operations.get", "operations.get"],
     "cloudquotas.v1": ["projects.locations.services.quotaInfos.get"],
@@ -43,7 +43,10 @@ METHODS = {
         "projects.locations.jobs.get",
     ],
     "serviceusage.v1": ["services.batchGet", "services.enable", "services.batchEnable", "operations.get"],
-    "storage.v1": ["buckets.get", "buckets.insert", "buckets.patch", "objects.get", "objects.insert"],
+    "storage.v1": [
+        *("buckets.get", "buckets.insert", "buckets.list", "buckets.patch"),
+        *("objects.get", "objects.insert", "objects.list"),
+    ],
 }
 
 
