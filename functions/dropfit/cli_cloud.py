@@ -62,8 +62,8 @@ def deploy(
     """Deploy this clone, or what has changed in it, to the project that infra/ENV.tfvars names.
 
     Bundles the code, builds its images in the project, and runs Terraform. Asks before it changes anything but the
-    first APIs and the bucket of Terraform's state. After a fault, the same command goes on. With --plan the exit status
-    is 0 whether or not something would change.
+    first APIs and the bucket of Terraform's state. After a fault, the same command goes on. With --plan the exit
+    status is 0 whether or not something would change.
     """
     environment, api = _environment(env), Api(SCOPE)
     from infra.deploy import deploy as deploying

@@ -36,7 +36,10 @@ KNOWN = (
         r"billing account .*(not found|closed|disabled)|billing to be enabled|BILLING_DISABLED",
         "The project has no billing: `gcloud billing projects link PROJECT --billing-account ID`.",
     ),
-    (r"[Qq]uota|RESOURCE_EXHAUSTED", "A quota is used up: `dropfit doctor {env}` shows which, and where to ask for more."),
+    (
+        r"[Qq]uota|RESOURCE_EXHAUSTED",
+        "A quota is used up: `dropfit doctor {env}` shows which, and where to ask for more.",
+    ),
     (
         r"alreadyExists|ALREADY_EXISTS|already exists|Error 409",
         "Something of that name is there and not in Terraform's state: made by hand, or the state is lost. "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dropfit destroy`: everything that costs while it stands still goes; what was learned stays, unless it is named too.
+"""`dropfit destroy`: all that costs while it stands still goes; what was learned stays, unless it is named too.
 
 What holds data is kept twice over: it is not among the targets, and a plan that would delete it all the same is not
 done. The protections of what goes are taken off in the state alone, where the provider looks for them: an apply would
@@ -170,7 +170,9 @@ def unprotect(stored: dict[str, Any], kinds: set[str]) -> int:
             continue
         for instance in resource["instances"]:
             held = instance.get("attributes") or {}
-            keeping = [name for name, (keeps, _) in PROTECTIONS.items() if name in held and held[name] in (keeps, None)]
+            keeping = [
+                name for name, (keeps, _) in PROTECTIONS.items() if name in held and held[name] in (keeps, None)
+            ]
             held.update({name: PROTECTIONS[name][1] for name in keeping})
             released += bool(keeping)
     return released

@@ -38,7 +38,9 @@ def find(environment: Environment, api: Api) -> dict[str, Any] | None:
     return found
 
 
-OTHER = "Names of buckets are unique in the world: set another `name` in the tfvars, and nothing of theirs is touched."
+OTHER = (
+    "Names of buckets are unique in the world: set another `name` in the tfvars, and nothing of theirs is touched."
+)
 
 
 def ensure(environment: Environment, api: Api, tell: Tell) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +76,7 @@ class Stage:
         self.before, self.after = [FINE], [FINE]
         self.infra = infra = folder / "infra"
         infra.mkdir()
-        shutil.copy(environment.INFRA / "variables.tf", infra)
+        (infra / "variables.tf").write_text('variable "name" {\n  default = "dropfit"\n}\n')
         (infra / "dev.tfvars").write_text(TFVARS)
         for module in (environment, terraform):
             monkeypatch.setattr(module, "INFRA", infra)
@@ -97,6 +96,7 @@ class Stage:
         place(images, "build", lambda env, code, api, tell: self._images(code))
         place(dead_letter, "connect", lambda env, api: self._do("dead letters", None))
         place(deploy, "PAUSE", 0.01)
+        place(terraform, "LOOK", 0.01)
 
     def on_images(self, play: Callable[[], None]) -> None:
         """What happens while images are built."""
@@ -185,4 +185,3 @@ class Stage:
         from dotenv import dotenv_values
 
         return {name: value or "" for name, value in dotenv_values(self.home / "dev.env").items()}
-

@@ -268,6 +268,6 @@ def test_dev_and_prod_share_nothing_that_terraform_keeps_here(stage: Stage) -> N
 
 def test_the_stand_ins_have_the_shape_of_what_they_stand_for() -> None:
     assert images.build.__name__
-    assert list(doctor.Finding._fields if hasattr(doctor.Finding, "_fields") else doctor.Finding.__struct_fields__) == [
-        *("group", "check", "verdict", "says", "remedy")
-    ]
+    assert list(
+        doctor.Finding._fields if hasattr(doctor.Finding, "_fields") else doctor.Finding.__struct_fields__
+    ) == [*("group", "check", "verdict", "says", "remedy")]
