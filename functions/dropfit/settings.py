@@ -231,3 +231,8 @@ def let_children_import(places: Sequence[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     os.environ["PYTHONSAFEPATH"] = "1"
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode each compiles its imports again
+
+
+def terraform() -> str:
+    """The Terraform that is run: TERRAFORM, or the one on the PATH."""
+    return os.environ.get("TERRAFORM") or "terraform"
