@@ -11,7 +11,7 @@ import logging
 
 import msgspec
 
-from . import lease, orders, refreshes, storage, view
+from . import joblog, lease, orders, refreshes, storage, view
 from .errors import ArtifactError
 from .launch import Launcher, launcher
 from .operations import settle_decided
@@ -46,6 +46,20 @@ def sweep(settings: Settings) -> Swept:
     buckets = storage.connect(settings)
     swept = sweep_with(settings, buckets, launcher(settings))
     return msgspec.structs.replace(swept, repaired=mend_view(settings, buckets))
+
+
+def tell(swept: Swept) -> None:
+    """Log what a sweep found."""
+    told = joblog.fields(
+        "sweep", registered=swept.registered, launched=bool(swept.launched), repaired=bool(swept.repaired)
+    )
+    LOG.info(
+        "swept: %d uploads had no event; job: %s; view: %s",
+        swept.registered,
+        swept.launched or "none needed",
+        swept.repaired or "right",
+        extra=told,
+    )
 
 
 def mend_view(settings: Settings, buckets: Buckets) -> str:
