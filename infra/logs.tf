@@ -18,7 +18,7 @@ resource "google_logging_project_bucket_config" "predictions" {
   description      = "A line per prediction request: what was asked, and what was answered."
   retention_days   = var.log_retention_days
   enable_analytics = true # for good: Google cannot switch it off again
-  deletion_policy  = var.deletion_protection ? "PREVENT" : "DELETE"
+  deletion_policy  = local.keep
 
   lifecycle {
     precondition {
@@ -58,12 +58,9 @@ resource "google_logging_linked_dataset" "predictions" {
 }
 
 # BigQuery's roles on the linked dataset decide who reads it there; Cloud Logging's viewAccessor opens Cloud Logging's
-# own doors. The retrain job makes the view prediction_log over it, and whoever reads that view needs to read this.
+# own doors. Who reads the view prediction_log needs to read this too. The job, which makes the view, is in retrain.tf.
 resource "google_bigquery_dataset_iam_member" "prediction_log" {
-  for_each = merge(
-    { retrain = google_service_account.retrain.member },
-    { for member in setunion(var.operators, var.analysts) : member => member },
-  )
+  for_each = setunion(var.operators, var.analysts)
 
   dataset_id = google_logging_linked_dataset.predictions.link_id
   role       = "roles/bigquery.dataViewer"
