@@ -8,7 +8,7 @@ it, nor what it needs.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,14 +19,11 @@ from .text import plain
 
 if TYPE_CHECKING:
     from infra.deploy.destroy import Going
-    from infra.deploy.doctor import Finding
     from infra.deploy.environment import Environment
     from infra.deploy.plans import Plan
 
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 SHOWN = 40
 """So many addresses of what is removed are named one by one."""
-COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 Env = Annotated[str, typer.Argument(metavar="[ENV]", help="dev, prod ...: infra/ENV.tfvars describes it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for programs.")]
@@ -38,9 +35,9 @@ def doctor(env: Env = "dev", as_json: AsJson = False) -> None:
     Credentials, billing, APIs, roles, quotas, names; then the trigger, its dead letters, the functions. Exit status 1
     when something has to be mended.
     """
-    environment, api = _environment(env), Api(SCOPE)
+    environment, api = _deployment(env)
+    from infra.deploy import display, state
     from infra.deploy import doctor as checks
-    from infra.deploy import state
 
     found = list(checks.before(environment, api))
     if not any(finding.verdict == "fail" for finding in found) and state.holds_state(environment, api):
@@ -49,7 +46,7 @@ def doctor(env: Env = "dev", as_json: AsJson = False) -> None:
         names = ("group", "check", "verdict", "says", "remedy")
         print_json([{name: getattr(finding, name) for name in names} for finding in found])
     else:
-        _tell_findings(environment, found)
+        display.show(found, out)
     if any(finding.verdict == "fail" for finding in found):
         raise typer.Exit(1)
 
@@ -65,7 +62,7 @@ def deploy(
     first APIs and the bucket of Terraform's state. After a fault, the same command goes on. With --plan the exit
     status is 0 whether or not something would change.
     """
-    environment, api = _environment(env), Api(SCOPE)
+    environment, api = _deployment(env)
     from infra.deploy import deploy as deploying
 
     run = deploying.Deployment(environment, api, _tell, lambda plan: yes or _agreed(environment, plan))
@@ -93,7 +90,7 @@ def destroy(
     Shows what goes and what stays, and asks for the project's id. Programs say --yes; with --and-data they name the
     project too.
     """
-    environment, api = _environment(env), Api(SCOPE)
+    environment, api = _deployment(env)
     if project and project != environment.project:
         raise BadRequest(f"infra/{env}.tfvars names the project {environment.project}, and not {project}")
     if yes and and_data and not project:
@@ -105,15 +102,15 @@ def destroy(
         raise DeployError("that is not the project's id: nothing was changed")
 
 
-def _environment(key: str) -> Environment:
-    """The deployment of infra/<key>.tfvars."""
+def _deployment(key: str) -> tuple[Environment, Api]:
+    """The deployment of infra/<key>.tfvars, and Google's APIs with a person's credentials."""
     try:
-        from infra.deploy import environment
+        from infra.deploy import doctor, environment
     except ImportError as error:
         raise SettingsError(
             f"{error}: this needs the whole clone and its packages. In the clone `make env`, then .venv/bin/dropfit"
         ) from error
-    return environment.read(key)
+    return environment.read(key), Api(doctor.SCOPE)
 
 
 def _tell(text: str) -> None:
@@ -144,22 +141,6 @@ def _typed(environment: Environment, going: Going, unasked: bool) -> bool:
 def _needs_a_person() -> None:
     if not sys.stdin.isatty():
         raise BadRequest("there is nobody to ask: --yes says that it may be done")
-
-
-def _tell_findings(environment: Environment, found: list[Finding]) -> None:
-    from . import display
-
-    title = f"{environment.key}: project {environment.project}, {environment.region}"
-    table: Any = display.grid(plain(title), "", "check", "found", "what to do")
-    group = ""
-    for finding in found:
-        if finding.group != group:
-            group = finding.group
-            table.add_row("", f"[bold]{plain(group)}[/]", "", "")
-        verdict = f"[{COLOURS[finding.verdict]}]{finding.verdict}[/]"
-        remedy = finding.remedy if finding.verdict != "ok" else ""
-        table.add_row(verdict, plain(finding.check), plain(finding.says), plain(remedy))
-    out.print(table)
 
 
 VERBS = (doctor, deploy, destroy)

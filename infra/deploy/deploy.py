@@ -20,6 +20,7 @@ from localcloud.envfile import quoted
 
 from . import advice, apis, bundle, dead_letter, doctor, images, state
 from .environment import Environment
+from .look import Finding
 from .plans import Plan
 from .stages import Stages
 from .terraform import Tell, Terraform, apart
@@ -87,8 +88,8 @@ class Deployment:
             with stage("apply") as tell:
                 self._apply(plan, tell)
         with stage("dead letters of the upload trigger") as tell:
-            dead_letter.connect(self._environment, self._api)
-            tell("the trigger's subscription hands over what cannot be delivered")
+            delivery = dead_letter.connect(self._environment, self._api, tell)
+            tell(f"after {delivery.attempts} attempts an event goes to {delivery.topic}")
         with stage("addresses") as tell:
             file = write_addresses(self._environment, self._terraform.output())
             tell(f"{_shown(file)} names them")
@@ -175,7 +176,7 @@ def bundled(tell: Tell) -> bundle.Code:
         raise DeployError(str(error)) from error
 
 
-def heed(findings: Iterable[doctor.Finding], tell: Tell) -> None:
+def heed(findings: Iterable[Finding], tell: Tell) -> None:
     """Tell what is not as it should be.
 
     Raises:
@@ -184,7 +185,9 @@ def heed(findings: Iterable[doctor.Finding], tell: Tell) -> None:
     found = list(findings)
     for finding in found:
         if finding.verdict != "ok":
-            tell(f"{finding.verdict}: {finding.check}: {finding.says}\n      {finding.remedy}")
+            tell(
+                "\n      ".join([f"{finding.verdict}: {finding.check}: {finding.says}", *finding.remedy.splitlines()])
+            )
     fails = sum(finding.verdict == "fail" for finding in found)
     warns = sum(finding.verdict == "warn" for finding in found)
     tell(f"{len(found) - fails - warns} fine, {warns} to know, {fails} to mend")

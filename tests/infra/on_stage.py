@@ -19,6 +19,15 @@ from infra.deploy import bundle, dead_letter, deploy, doctor, environment, image
 STORAGE = "https://storage.googleapis.com/storage/v1"
 TFVARS = 'project = "acme-dev"\nregion = "europe-west1"\nenvironment = "dev"\n'
 CODE = bundle.Code(Path("build/functions-00000000000000aa.zip"), Path("build/job-00000000000000bb.zip"))
+DELIVERY = dead_letter.Delivery(
+    subscription="projects/acme-dev/subscriptions/eventarc-1",
+    topic="projects/acme-dev/topics/dropfit-dead-letters",
+    attempts=8,
+    backoff={},
+    agent="serviceAccount:pubsub",
+    may_take=True,
+    may_put=True,
+)
 FINE = doctor.Finding("Project", "project", "ok", "acme-dev", "")
 BAD = doctor.Finding("Project", "billing", "fail", "the project has no billing", "link a billing account")
 WANTED: dict[str, dict[str, Any]] = {
@@ -94,7 +103,7 @@ class Stage:
         place(doctor, "after", lambda env, api: self._do("doctor after", self.after))
         place(bundle, "build", lambda tell: self._do("bundle", CODE))
         place(images, "build", lambda env, code, api, tell: self._images(code))
-        place(dead_letter, "connect", lambda env, api: self._do("dead letters", None))
+        place(dead_letter, "connect", lambda env, api, tell: self._do("dead letters", DELIVERY))
         place(deploy, "PAUSE", 0.01)
         place(terraform, "LOOK", 0.01)
 

@@ -24,7 +24,8 @@ APPLY = """
 import sys
 from infra.deploy.environment import Environment
 from infra.deploy.terraform import Terraform
-terraform = Terraform(Environment(key="dev", project="acme-dev", region="europe-west1"), lambda text: print(text, flush=True))
+environment = Environment(key="dev", project="acme-dev", region="europe-west1")
+terraform = Terraform(environment, lambda text: print(text, flush=True))
 terraform.apply(terraform.plan())
 """
 ENVIRONMENT = environment.Environment(key="dev", project="acme-dev", region="europe-west1")
@@ -33,7 +34,7 @@ ENVIRONMENT = environment.Environment(key="dev", project="acme-dev", region="eur
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTerraform:
     made = FakeTerraform(tmp_path / "program")
-    made.tell(wanted=WANTED)
+    made.tell(wanted=dict(list(WANTED.items())[:5]))
     monkeypatch.setenv("TERRAFORM", str(made.path))
     monkeypatch.setenv("DROPFIT_HOME", str(tmp_path / "home"))
     return made
@@ -68,7 +69,7 @@ def test_an_interrupt_reaches_terraform_once_and_it_ends_cleanly(program: FakeTe
     assert "interrupted: Terraform ends what it is at and saves its state, please wait" in told
     assert "Gracefully shutting down" in told
     assert "Terraform has ended and saved its state" in told
-    assert 1 <= len(program.state) < len(WANTED)
+    assert 1 <= len(program.state) < 5
 
 
 def test_ctrl_c_at_a_terminal_does_not_reach_terraform_a_second_time(program: FakeTerraform) -> None:
@@ -83,11 +84,11 @@ def test_terraform_ends_its_work_when_this_process_is_killed(program: FakeTerraf
     process = applying(program)
     child = psutil.Process(process.pid).children()[0]
     program_state = program.state
-    process.kill()
+    process.kill()  # even so: Terraform writes into a file, which does not break as a pipe would
     process.communicate(timeout=30)
     psutil.wait_procs([child], timeout=30)
     assert program_state == {}
-    assert set(program.state) == set(WANTED)
+    assert len(program.state) == 5
 
 
 def test_an_interrupted_deployment_says_how_to_go_on(stage: Stage) -> None:
@@ -105,8 +106,8 @@ def test_an_interrupted_deployment_says_how_to_go_on(stage: Stage) -> None:
 
 def test_what_an_apply_says_is_read_along_and_kept_in_a_log(terraform: Terraform, said: list[str]) -> None:
     terraform.apply(terraform.plan())
-    assert "    google_storage_bucket.models: working ..." in said
-    assert "google_storage_bucket.models: working ..." in terraform.log.read_text()
+    assert "    google_storage_bucket.source: working ..." in said
+    assert "google_storage_bucket.source: working ..." in terraform.log.read_text()
     assert not [line for line in said if "following actions" in line]
 
 
