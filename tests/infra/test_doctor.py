@@ -112,6 +112,7 @@ def _refuse(really: bool) -> dict[str, Any]:
     raise Fault(403, "ada does not have storage.buckets.get access") if really else Fault(404, "no such bucket")
 
 
+NOT_YOURS = Fault(403, "Caller does not have required permission to use project acme-dev", "USER_PROJECT_DENIED")
 TFVARS = "infra/dev.tfvars"
 SICK: dict[str, tuple[Sickness, Environment, tuple[str, str], str, list[str], list[str]]] = {
     "the project is being deleted": (
@@ -122,6 +123,11 @@ SICK: dict[str, tuple[Sickness, Environment, tuple[str, str], str, list[str], li
         _denied("cloudresourcemanager.v3.projects.get"),
         ENVIRONMENT, ("project", "exists"), "fail", ["acme-dev", "ada@acme.example"],
         [TFVARS, "gcloud projects create acme-dev", "--member=user:ada@acme.example"],
+    ),
+    "the project may not be used": (
+        lambda google: google.faults.update({"cloudresourcemanager.v3.projects.get": [NOT_YOURS]}),
+        ENVIRONMENT, ("project", "exists"), "fail", ["acme-dev", "ada@acme.example"],
+        ["--role=roles/serviceusage.serviceUsageConsumer"],
     ),
     "nobody pays": (
         lambda google: google.things[BILLING].update(billingEnabled=False),
@@ -222,6 +228,14 @@ def test_each_sickness_is_found_named_and_its_remedy_told(name: str) -> None:
     assert [part for part in says if part not in bad[0].says] == []
     assert [part for part in remedy if part not in bad[0].remedy] == []
     assert google.written() == []
+
+
+def test_who_has_no_rights_at_all_gets_one_finding_with_every_role() -> None:
+    google = empty()
+    google.granted = set()
+    found = sick(google)
+    assert "you lack 33: serviceusage.services.enable" in found.says
+    assert [role for role in checks_project.NEEDED if f"--role={role} " not in found.remedy] == []
 
 
 def test_apis_that_are_off_are_no_fault_as_long_as_they_may_be_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_what_others_say_does_not_colour_the_terminal() -> None:
 
 
 def test_a_deployment_that_is_well_says_so_in_its_last_line() -> None:
-    assert shown(FINDINGS[:1]).rstrip().endswith("All 1 are well.")
+    assert shown(FINDINGS[:1]).rstrip().endswith("All is well: 1 looked at.")
     assert "Nothing stands in the way" in shown(FINDINGS[:2])
 
 
