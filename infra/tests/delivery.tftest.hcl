@@ -114,10 +114,10 @@ run "what_no_event_announced_is_looked_for" {
     error_message = "The schedule may not start the sweep."
   }
   assert {
-    condition = setsubtract(
+    condition = 0 == length(setsubtract(
       ["serviceAccount:dropfit-on-upload@acme-dev.iam.gserviceaccount.com", "serviceAccount:dropfit-sweep@acme-dev.iam.gserviceaccount.com", "group:ml@acme.example"],
       [for granted in google_cloud_run_v2_job_iam_member.retrain : granted.member if granted.role == "roles/run.invoker"],
-    ) == toset([])
+    ))
     error_message = "on_upload, the sweep or the operators may not start the retraining job."
   }
 }
