@@ -26,6 +26,7 @@ from .usage import Use, uses
 
 PRICES = Path(__file__).with_name("prices.toml")
 Prices = Mapping[str, "Price"]
+app = typer.Typer(add_completion=False)
 HINT = "--size team shows the arithmetic. The prices are inputs: check them, see infra/deploy/prices.toml."
 
 
@@ -197,6 +198,7 @@ def _arithmetic(line: Line, prices: Prices) -> str:
     return f"({used} - {free} free) {line.unit} x {asked}" if line.free else f"{used} {line.unit} x {asked}"
 
 
+@app.command()
 def main(
     size: Annotated[str, typer.Option(help=f"One of them, with its arithmetic: {', '.join(SIZES)}.")] = "",
     prices: Annotated[
@@ -230,4 +232,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -174,7 +174,7 @@ def _sweeping(size: Size) -> list[Use]:
 
 def _kept(size: Size) -> list[Use]:
     gathered = size.months * size.uploads
-    # Beside the files a tenth of them: accepted and quarantined rows. An upload's megabyte is soft-deleted for a week.
+    # Beside the files a tenth of them, accepted and quarantined rows; soft-deleted for a week, a megabyte an upload.
     stored = gathered * (size.upload_mb * 1.1 + size.version_mb) + size.uploads / DAYS * 7 * 1.0
     tables = size.table_rows * TABLE_ROW * size.tables if gathered else 0.0
     return [
