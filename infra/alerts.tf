@@ -15,61 +15,17 @@ locals {
   channels = [for channel in google_monitoring_notification_channel.email : channel.id]
   guide    = "More: docs/operate.md, \"Alerts, and what each one asks of you\"."
 
-  # PromQL's name of a metric: https://cloud.google.com/monitoring/promql/promql-mapping.
-  requests_promql = "logging_googleapis_com:user_${replace("${var.name}/requests", "/[^a-zA-Z0-9]/", "_")}"
-  latency_promql  = "logging_googleapis_com:user_${replace("${var.name}/latency", "/[^a-zA-Z0-9]/", "_")}"
-  deadline_ms     = tonumber(lookup(var.settings, "deadline_ms", "100")) # the default of functions/dropfit/settings.py
+  # What PromQL calls our metrics: https://cloud.google.com/monitoring/promql/promql-mapping.
+  promql = { for what in ["requests", "latency"] :
+    what => "logging_googleapis_com:user_${replace("${var.name}/${what}", "/[^a-zA-Z0-9]/", "_")}"
+  }
+  promql_service = "monitored_resource=\"cloud_run_revision\""
+
+  deadline_ms = tonumber(lookup(var.settings, "deadline_ms", "100")) # the default of functions/dropfit/settings.py
 
   # Cloud Monitoring's filter language, which is not Cloud Logging's.
   predict_service = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${var.name}-predict\""
   job_executions  = "metric.type=\"run.googleapis.com/job/completed_execution_count\" AND resource.type=\"cloud_run_job\""
-}
-
-resource "google_monitoring_alert_policy" "not_ready" {
-  display_name          = "${var.name}: predict is not ready"
-  severity              = "CRITICAL"
-  combiner              = "OR"
-  notification_channels = local.channels
-  user_labels           = local.labels
-
-  conditions {
-    display_name = "/ready did not answer 200 in two places or more"
-
-    condition_threshold {
-      filter = join(" AND ", [
-        "metric.type=\"monitoring.googleapis.com/uptime_check/check_passed\"",
-        "metric.labels.check_id=\"${google_monitoring_uptime_check_config.ready.uptime_check_id}\"",
-        "resource.type=\"uptime_url\"",
-      ])
-      comparison      = "COMPARISON_GT"
-      threshold_value = 1
-      duration        = "60s"
-
-      aggregations {
-        alignment_period     = "1200s" # longer than the pause between two rounds
-        per_series_aligner   = "ALIGN_NEXT_OLDER"
-        cross_series_reducer = "REDUCE_COUNT_FALSE"
-        group_by_fields      = ["resource.label.host"]
-      }
-
-      trigger { count = 1 }
-    }
-  }
-
-  documentation {
-    subject   = "[${var.environment}] ${var.name}: predict is not ready"
-    mime_type = "text/markdown"
-    content   = <<-EOT
-      `GET /ready` of `${var.name}-predict` was not answered with 200: there is no version to serve, the pointer cannot
-      be read, or the function does not start. Before the first version is promoted this is as it should be.
-
-      1. `dropfit status`: is a version served? `dropfit logs predict`: why does it not load?
-      2. It came with a new version: `dropfit rollback`. It came with a deployment: deploy the one before.
-      3. "the pointer has not been readable": predictions go on from memory. Mend storage or the rights, restart nothing.
-
-      ${local.guide}
-    EOT
-  }
 }
 
 resource "google_monitoring_alert_policy" "errors" {
@@ -84,10 +40,10 @@ resource "google_monitoring_alert_policy" "errors" {
 
     condition_prometheus_query_language {
       query = join(" and ", [
-        "sum(increase({\"${local.requests_promql}\", monitored_resource=\"cloud_run_revision\", status=~\"5..\"}[10m])) > 1.5",
+        "sum(increase(${local.promql.requests}{${local.promql_service}, status=~\"5..\"}[10m])) > 1.5",
         join(" / ", [
-          "sum(increase({\"${local.requests_promql}\", monitored_resource=\"cloud_run_revision\", status=~\"5..\"}[10m]))",
-          "sum(increase({\"${local.requests_promql}\", monitored_resource=\"cloud_run_revision\"}[10m])) > 0.01",
+          "sum(increase(${local.promql.requests}{${local.promql_service}, status=~\"5..\"}[10m]))",
+          "sum(increase(${local.promql.requests}{${local.promql_service}}[10m])) > 0.01",
         ]),
       ])
       duration                  = "0s"
@@ -96,7 +52,30 @@ resource "google_monitoring_alert_policy" "errors" {
     }
   }
 
-  # What never reached the function is in no log of ours: instances that died, or that there were not enough of.
+  documentation {
+    subject   = "[${var.environment}] ${var.name}: predictions fail"
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      Callers get 5xx from `${var.name}-predict`, by its own log. 4xx are theirs and do not count.
+
+      1. `dropfit logs predict`, and in the prediction log `JSON_VALUE(json_payload, '$.response.detail')` of the entries
+         with a status of 500 or more.
+      2. It came with a new version: `dropfit rollback`, then `dropfit pin`. It came with a deployment: deploy the one
+         before.
+
+      ${local.guide}
+    EOT
+  }
+}
+
+# What never reached the function is in no log of ours. A policy of its own: PromQL stands alone in one.
+resource "google_monitoring_alert_policy" "unanswered" {
+  display_name          = "${var.name}: predict does not answer"
+  severity              = "CRITICAL"
+  combiner              = "OR"
+  notification_channels = local.channels
+  user_labels           = local.labels
+
   conditions {
     display_name = "Cloud Run answered more than 10% of all requests with 5xx for half an hour"
 
@@ -125,17 +104,15 @@ resource "google_monitoring_alert_policy" "errors" {
   }
 
   documentation {
-    subject   = "[${var.environment}] ${var.name}: predictions fail"
+    subject   = "[${var.environment}] ${var.name}: predict does not answer"
     mime_type = "text/markdown"
     content   = <<-EOT
-      Callers get 5xx from `${var.name}-predict`. 4xx are theirs and do not count.
+      For half an hour more than a tenth of all requests to `${var.name}-predict` got 5xx, those of the uptime check among
+      them. If "predict is not ready" fires too, begin there: it is the same.
 
-      1. `dropfit logs predict`, and in the prediction log `JSON_VALUE(json_payload, '$.response.detail')` of the rows
-         with `status` 500 or more.
-      2. It came with a new version: `dropfit rollback`, then `dropfit pin`. It came with a deployment: deploy the one
-         before.
-      3. Nothing in our log, but 5xx on the dashboard: Cloud Run answers in our place. Instances die (memory), or there
-         are too few of them: `predict = { memory, max_instances }` in the deployment's tfvars.
+      1. Not in our log, but on the dashboard under "Answers by Cloud Run": instances die (memory), do not start, or there
+         are too few of them. Cloud Run, `${var.name}-predict`, Logs: what do the requests with 5xx say?
+      2. `predict = { memory, max_instances }` in the tfvars, or deploy the version of the code before.
 
       ${local.guide}
     EOT
@@ -155,8 +132,8 @@ resource "google_monitoring_alert_policy" "slow" {
     # Among a handful of requests the slowest is a cold start, and says nothing.
     condition_prometheus_query_language {
       query = join(" and ", [
-        "histogram_quantile(0.99, sum by (le) (increase({\"${local.latency_promql}_bucket\", monitored_resource=\"cloud_run_revision\"}[5m]))) > ${local.deadline_ms}",
-        "on() sum(increase({\"${local.latency_promql}_count\", monitored_resource=\"cloud_run_revision\"}[5m])) > 20",
+        "histogram_quantile(0.99, sum by (le) (increase(${local.promql.latency}_bucket{${local.promql_service}}[5m]))) > ${local.deadline_ms}",
+        "sum(increase(${local.promql.latency}_count{${local.promql_service}}[5m])) > 20",
       ])
       duration                  = "900s"
       evaluation_interval       = "60s"
@@ -175,86 +152,6 @@ resource "google_monitoring_alert_policy" "slow" {
       2. Since traffic grew: the dashboard's instances. More of them, or more CPU: `predict` in the tfvars.
       3. Callers that ask for more with `X-Deadline-Ms`, or that send more rows at once: their choice; then set
          `deadline_ms` to what is meant.
-
-      ${local.guide}
-    EOT
-  }
-}
-
-resource "google_monitoring_alert_policy" "quarantined" {
-  display_name          = "${var.name}: an upload is quarantined"
-  severity              = "WARNING"
-  combiner              = "OR"
-  notification_channels = local.channels
-  user_labels           = local.labels
-
-  conditions {
-    display_name = "An upload cannot be used"
-
-    condition_matched_log {
-      filter = "${local.job_entries} AND jsonPayload.kind=\"upload\" AND jsonPayload.outcome=\"quarantined\""
-
-      label_extractors = {
-        object = "EXTRACT(jsonPayload.object)"
-        code   = "EXTRACT(jsonPayload.code)"
-      }
-    }
-  }
-
-  alert_strategy {
-    auto_close = "86400s"
-    notification_rate_limit { period = "3600s" }
-  }
-
-  documentation {
-    subject   = "[${var.environment}] ${var.name}: quarantined: $${log.extracted_label.object}"
-    mime_type = "text/markdown"
-    content   = <<-EOT
-      `$${log.extracted_label.object}` cannot be used: `$${log.extracted_label.code}`. Nothing was trained on it, and the
-      served model is what it was.
-
-      1. `dropfit quarantine show NAME`: the reason in full, the first bad rows, and what to do next.
-      2. Correct the file and upload it again; or, when it is what was meant, `dropfit quarantine release NAME`.
-
-      ${local.guide}
-    EOT
-  }
-}
-
-resource "google_monitoring_alert_policy" "failed_uploads" {
-  display_name          = "${var.name}: an upload has failed"
-  severity              = "ERROR"
-  combiner              = "OR"
-  notification_channels = local.channels
-  user_labels           = local.labels
-
-  conditions {
-    display_name = "Dropfit failed at an upload"
-
-    condition_matched_log {
-      filter = "${local.job_entries} AND jsonPayload.kind=\"upload\" AND jsonPayload.outcome=\"failed\""
-
-      label_extractors = {
-        object = "EXTRACT(jsonPayload.object)"
-        code   = "EXTRACT(jsonPayload.code)"
-      }
-    }
-  }
-
-  alert_strategy {
-    auto_close = "86400s"
-    notification_rate_limit { period = "3600s" }
-  }
-
-  documentation {
-    subject   = "[${var.environment}] ${var.name}: failed: $${log.extracted_label.object}"
-    mime_type = "text/markdown"
-    content   = <<-EOT
-      Nothing became of `$${log.extracted_label.object}`, and it is not the file's fault. It is left out of trainings until
-      somebody tries again; the served model is what it was.
-
-      1. `dropfit runs`, then `dropfit logs retrain`: the traceback, or that the job was killed (memory: `job` in the tfvars).
-      2. Mend it, then `dropfit train`.
 
       ${local.guide}
     EOT
