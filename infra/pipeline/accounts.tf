@@ -70,8 +70,8 @@ locals {
 }
 
 resource "google_project_iam_member" "deploy" {
-  # checkov:skip=CKV_GCP_41:it deploys services that run as accounts which infra/ makes, and gives each to one alone
-  # checkov:skip=CKV_GCP_49:it makes those accounts, and starts the builds of their images
+  # checkov:skip=CKV_GCP_41:it gives the functions and jobs the accounts that infra/ has just made for them
+  # checkov:skip=CKV_GCP_49:making those accounts is its work; no other account belongs into this project
   for_each = toset(local.deploy_roles)
 
   project = var.project

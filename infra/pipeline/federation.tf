@@ -33,7 +33,7 @@ resource "google_iam_workload_identity_pool" "github" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "github" {
-  # checkov:skip=CKV_GCP_125:it looks for sub == "repo:..." alone; the condition names repository, branch and environment
+  # checkov:skip=CKV_GCP_125:it knows `assertion.sub ==` alone; ours asks for the repository's number, which sub need not hold, and for ref and event too
   for_each = local.federated
 
   workload_identity_pool_id          = google_iam_workload_identity_pool.github[each.key].workload_identity_pool_id

@@ -2,9 +2,9 @@
 # A bucket of build logs for each account: a pull request's build must not write into those of a deployment.
 
 resource "google_storage_bucket" "build_logs" {
-  # checkov:skip=CKV_GCP_62: access logs of build logs would be logs of logs
-  # checkov:skip=CKV_GCP_78: a build log is written once
-  # checkov:skip=CKV_GCP_63: it writes no access log at all; the scanner takes the empty block of a plan for one
+  # checkov:skip=CKV_GCP_62:access logs of build logs would be logs of logs
+  # checkov:skip=CKV_GCP_63:it writes no access log at all; the scanner takes the empty block of a plan for one
+  # checkov:skip=CKV_GCP_78:a build log is written once
   for_each = local.actions
 
   name                        = "${var.project}-${var.name}-${each.key}-logs"
