@@ -103,7 +103,7 @@ resource "google_pubsub_topic_iam_member" "dead_letters" {
 # A topic keeps nothing by itself. Nobody takes these but a person, and they wait as long as Pub/Sub lets them.
 resource "google_pubsub_subscription" "dead_letters" {
   name                       = local.dead_letters
-  topic                      = google_pubsub_topic.dead_letters.id
+  topic                      = "projects/${var.project}/topics/${google_pubsub_topic.dead_letters.name}"
   message_retention_duration = "${31 * local.day}s"
   ack_deadline_seconds       = 60
 

@@ -64,10 +64,3 @@ resource "google_cloud_run_v2_job_iam_member" "retrain" {
   role     = "roles/run.invoker"
   member   = each.value
 }
-
-# The view `prediction_log` is made over the linked dataset of the log, and `frequency = "requests"` counts in it.
-resource "google_bigquery_dataset_iam_member" "retrain_log" {
-  dataset_id = google_logging_linked_dataset.predictions.link_id
-  role       = "roles/bigquery.dataViewer"
-  member     = local.member.retrain
-}

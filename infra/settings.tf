@@ -30,7 +30,7 @@ locals {
 
   # Functions and jobs have these; addresses of the functions are for people alone, see outputs.tf.
   environment = merge(
-    { for field, value in merge(local.made, var.settings) : "DROPFIT_${upper(field)}" => value if field != "project" },
+    { for field, value in merge(local.made, var.settings) : "DROPFIT_${upper(field)}" => value if field != "project" && value != "" },
     { GOOGLE_CLOUD_PROJECT = var.project },
   )
 
