@@ -26,7 +26,7 @@ class Api:
     """A Google API, called with the default credentials.
 
     Args:
-        scope: what the token is good for.
+        scope: what the token is good for; more than one with a space between.
         session: an authorised requests session; made at the first call when not given.
     """
 
@@ -84,7 +84,7 @@ class Api:
 
         try:
             if self._session is None:
-                credentials, _ = google.auth.default(scopes=[self._scope])
+                credentials, _ = google.auth.default(scopes=self._scope.split())
                 self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
             patient = Retry(predicate=is_transient, initial=DELAY, maximum=5.0, timeout=PATIENCE)
             document = patient(self._once)(method, url, **more)
@@ -92,8 +92,11 @@ class Api:
             status = error.response.status_code
             if status == 404:
                 raise NotFound(f"{url} does not exist") from error
-            kind = Refused if 400 <= status < 500 and not is_transient(error) else Unavailable
-            raise kind(f"{url}: {error}{_reason(error.response)}") from error
+            said, reason = _said(error.response)
+            told = f"{url}: {error}{said and f': {said}'}"
+            if 400 <= status < 500 and not is_transient(error):
+                raise Refused(told, status, reason, said) from error
+            raise Unavailable(told) from error
         except (requests.RequestException, GoogleAuthError, RetryError, ValueError) as error:
             raise Unavailable(f"{url}: {error}") from error
         return document if isinstance(document, dict) else {}
@@ -104,12 +107,14 @@ class Api:
         return reply.json()
 
 
-def _reason(reply: Any) -> str:
-    """What Google's APIs say of an error beside its status, empty when they say nothing."""
+def _said(reply: Any) -> tuple[str, str]:
+    """What Google's APIs say of an error beside its status, in a sentence and in a word; empty when they do not."""
     try:
-        return f": {reply.json()['error']['message']}"
+        error = reply.json()["error"]
+        reasons = [detail["reason"] for detail in error.get("details", []) if "reason" in detail]
+        return str(error["message"]), str((reasons or [""])[0])
     except (ValueError, LookupError, TypeError, AttributeError):
-        return ""
+        return "", ""
 
 
 def identity_token(audience: str) -> str:

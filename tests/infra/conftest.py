@@ -101,3 +101,11 @@ def pipeline_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def resources(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """Every resource of the plan: type, name, address, values."""
     return list(plan["planned_values"]["root_module"]["resources"])
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line before a little Google and a little Terraform."""
+    from on_stage import Stage
+
+    return Stage(tmp_path, monkeypatch)
