@@ -44,7 +44,7 @@ def main() -> None:
             err.print(f"  {plain(where)}: {plain(why)}")
         sys.exit(1)
     except DropfitError as error:
-        err.print(f"[red]not done:[/] {plain(str(error))}")
+        err.print(f"[red]not done:[/] {plain(str(error))}", soft_wrap=True)  # a command in it can be copied
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -13,7 +13,7 @@ import pytest
 from fake_terraform import FakeTerraform
 from google_api import Call, Fault, Google
 
-from dropfit import cli
+from dropfit import cli, settings
 from infra.deploy import bundle, dead_letter, deploy, doctor, environment, images, terraform
 
 STORAGE = "https://storage.googleapis.com/storage/v1"
@@ -73,6 +73,7 @@ class Stage:
         before, after: what the doctor finds.
         home: where `.dropfit` is.
         infra: where the tfvars are.
+        machines_terraform: the Terraform outside of the tests.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +90,7 @@ class Stage:
         (infra / "dev.tfvars").write_text(TFVARS)
         for module in (environment, terraform):
             monkeypatch.setattr(module, "INFRA", infra)
+        self.machines_terraform = str(settings.terraform())
         monkeypatch.setenv("TERRAFORM", str(self.terraform.path))
         monkeypatch.setenv("DROPFIT_HOME", str(self.home))
         monkeypatch.setattr("google.auth.default", lambda scopes: (None, "acme-dev"))
