@@ -54,10 +54,7 @@ resource "google_monitoring_alert_policy" "failed_uploads" {
     condition_matched_log {
       filter = "${local.job_entries} AND jsonPayload.kind=\"upload\" AND jsonPayload.outcome=\"failed\""
 
-      label_extractors = {
-        object = "EXTRACT(jsonPayload.object)"
-        code   = "EXTRACT(jsonPayload.code)"
-      }
+      label_extractors = { object = "EXTRACT(jsonPayload.object)" }
     }
   }
 

@@ -18,6 +18,8 @@ DELAY = 0.5
 """Seconds before the second try, at most; doubled for each that follows."""
 PATIENCE = 20.0
 """Seconds after which no request is sent once more."""
+CLOUD = "https://www.googleapis.com/auth/cloud-platform"
+"""The scope of everything."""
 
 
 class Api:
@@ -116,10 +118,10 @@ def _said(reply: Any) -> tuple[str, str]:
 
 
 def identity_token(audience: str) -> str:
-    """A token for a private function: from the default credentials, or from gcloud for a person's own account.
+    """A token for a private function: of the default credentials, or from gcloud for a person's own account.
 
     Raises:
-        Unavailable: when neither has one.
+        Unavailable: when there is none.
     """
     import google.auth.transport.requests
     from google.auth.exceptions import GoogleAuthError
@@ -129,9 +131,39 @@ def identity_token(audience: str) -> str:
         request = google.auth.transport.requests.Request()
         return str(id_token.fetch_id_token(request, audience))  # type: ignore[no-untyped-call]
     except GoogleAuthError as error:
+        token = _for_itself(audience)
+        if token:
+            return token
         try:
             command = ["gcloud", "auth", "print-identity-token"]
             done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
         except (OSError, subprocess.SubprocessError):
             raise Unavailable(f"no identity token for {audience}: {error}. Try `gcloud auth login`") from error
         return done.stdout.strip()
+
+
+def _for_itself(audience: str) -> str:
+    """What a service account asks for in its own name, empty for a person.
+
+    Neither Cloud Build's metadata server nor a federated account hands out identity tokens. The account needs
+    roles/iam.serviceAccountOpenIdTokenCreator on itself.
+
+    Raises:
+        Unavailable: when it may not.
+    """
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession, Request
+
+    try:
+        credentials, _ = google.auth.default(scopes=[CLOUD])
+        if getattr(credentials, "service_account_email", None) == "default":
+            credentials.refresh(Request())  # type: ignore[no-untyped-call]  # only then it knows its name
+    except GoogleAuthError:
+        return ""
+    email = getattr(credentials, "service_account_email", None)
+    if not email or email == "default":
+        return ""
+    api = Api(CLOUD, AuthorizedSession(credentials))  # type: ignore[no-untyped-call]
+    url = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{email}:generateIdToken"
+    return str(api.post(url, {"audience": audience, "includeEmail": True}).get("token", ""))

@@ -30,6 +30,16 @@ VARIABLES = {
     "settings": {"runner": "DataflowRunner"},
 }
 """A deployment with everything in it: the plan holds every resource there can be."""
+PIPELINE_VARIABLES = {
+    "project": "acme-dev",
+    "region": "europe-west1",
+    "environment": "dev",
+    "github_repository": "acme/dropfit",
+    "github_repository_id": "123456789",
+    "connection": "projects/acme-dev/locations/europe-west1/connections/github",
+    "github_actions": True,
+}
+"""A pipeline with both ways of redeploying, Cloud Build's and GitHub's."""
 LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 """Planning needs a state; this one is an empty file."""
 
@@ -79,6 +89,12 @@ def infra(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plan(infra: Path) -> dict[str, Any]:
     """The plan of a deployment that has everything."""
     return planned(infra, VARIABLES)
+
+
+@pytest.fixture(scope="session")
+def pipeline_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The plan of infra/pipeline/, which has a state of its own."""
+    return planned(copied(INFRA / "pipeline", tmp_path_factory.mktemp("terraform") / "pipeline"), PIPELINE_VARIABLES)
 
 
 @pytest.fixture(scope="session")
