@@ -21,7 +21,7 @@ from dropfit import settings
 from dropfit.errors import DeployError, SettingsError
 
 from . import advice
-from .environment import INFRA, Environment
+from .environment import INFRA, ROOT, Environment
 from .plans import Plan, read_plan
 
 PREFIX = "dropfit"
@@ -124,7 +124,8 @@ class Terraform:
         self._capture("state", "push", f"-lock-timeout={LOCK}", "-", given=json.dumps(state))
 
     def _command(self, verb: Sequence[str]) -> list[str]:
-        return [settings.terraform(), f"-chdir={self._folder}", *verb]
+        named = settings.terraform()  # a path is one as seen from the clone, wherever somebody types
+        return [str(Path(ROOT, named)) if "/" in named else named, f"-chdir={self._folder}", *verb]
 
     def _environ(self) -> dict[str, str]:
         # TF_WORKSPACE: a person's own must not send us to another state.
