@@ -109,7 +109,7 @@ def test_a_role_under_a_condition_does_not_count(google: Google) -> None:
     google.policies[OWN] = {"etag": "x", "version": 3, "bindings": [binding]}
     delivery, _ = connect(google)
     assert delivery.may_take
-    assert google.policies[OWN]["bindings"][0] == binding
+    assert google.policies[OWN]["bindings"] == [binding, {"role": "roles/pubsub.subscriber", "members": [AGENT]}]
 
 
 def test_a_new_trigger_is_waited_for(google: Google) -> None:

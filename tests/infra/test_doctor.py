@@ -369,7 +369,7 @@ def test_a_service_account_is_granted_as_one() -> None:
     ("says", "found"),
     [
         ('echo \'{"terraform_version": "1.11.0"}\'', "ok"),
-        ('echo \'{"terraform_version": "1.10.9"}\'', "fail"),
+        ('echo \'{"terraform_version": "1.9.8"}\'', "fail"),
         ('echo \'{"terraform_version": "2.0.0-rc1"}\'', "ok"),
         ("echo nonsense", "fail"),
         ("exit 3", "fail"),
