@@ -41,6 +41,11 @@ def changed(size: Size, **fields: Any) -> Size:
     return msgspec.structs.replace(size, **fields)
 
 
+def prose() -> str:
+    """docs/deploy.md, whatever its lines are."""
+    return " ".join((ROOT / "docs" / "deploy.md").read_text().split())
+
+
 def invoked(*arguments: str) -> str:
     result = CliRunner().invoke(cost.app, arguments, env={"COLUMNS": "80"})
     assert result.exit_code == 0, result.output
@@ -196,7 +201,7 @@ def test_billing_by_instances_pays_from_about_900_000_predictions_a_day(a_day: f
     team = changed(SIZES["team"], predictions_per_day=a_day)
     amounts = {billing: total(month(changed(team, billing=billing), PRICES)) for billing in ("requests", "instances")}
     assert min(amounts, key=lambda billing: amounts[billing]) == cheaper
-    assert "break-even is near 900,000 predictions a day" in (ROOT / "docs" / "deploy.md").read_text()
+    assert "break-even is near 900,000 predictions a day" in prose()
 
 
 # ---- prices are inputs
@@ -277,6 +282,22 @@ def test_the_document_has_the_tables_that_the_command_prints() -> None:
         assert table in text, (
             f"docs/deploy.md is older than the prices: python -m infra.deploy.cost --markdown\n{table}"
         )
+
+
+def test_what_the_document_says_besides_follows_from_the_bill() -> None:
+    text = prose()
+    idle = {(line.item, line.price): line.used for line in month(SIZES["idle"], PRICES)}
+    assert (
+        f"that is {idle['predict', 'run_cpu']:,.0f} vCPU-seconds of {PRICES['run_cpu'].free:,.0f} free ones" in text
+    )
+    assert f"{idle['sweep job', 'job_cpu']:,.0f} vCPU-seconds of {PRICES['job_cpu'].free:,.0f} free ones" in text
+    assert f"{96 * DAYS:,.0f} runs a month" in text
+    assert f"a line of the flights' problem is {usage.LINE} bytes" in text.lower()
+    assert "ours are seven" in text
+    assert idle["alerts", "alert_conditions"] == 7
+    spent = cost.items(month(SIZES["team"], PRICES))
+    assert max(spent, key=lambda item: spent[item]) == "pipeline"
+    assert "The pipeline is the largest item of a team" in text
 
 
 def test_dataflow_s_bill_has_the_same_prices() -> None:
