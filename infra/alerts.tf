@@ -7,6 +7,7 @@ resource "google_monitoring_notification_channel" "email" {
   display_name = "${var.name}: ${each.key}"
   type         = "email"
   labels       = { email_address = each.key }
+  user_labels  = local.labels
 
   depends_on = [google_project_service.apis]
 }

@@ -58,9 +58,12 @@ resource "google_logging_linked_dataset" "predictions" {
 }
 
 # BigQuery's roles on the linked dataset decide who reads it there; Cloud Logging's viewAccessor opens Cloud Logging's
-# own doors. Who reads the view prediction_log needs to read this too. The job, which makes the view, is in retrain.tf.
+# own doors. The job makes the view prediction_log over it and counts in that; whoever reads the view reads this too.
 resource "google_bigquery_dataset_iam_member" "prediction_log" {
-  for_each = setunion(var.operators, var.analysts)
+  for_each = merge(
+    { retrain = local.member.retrain },
+    { for member in setunion(var.operators, var.analysts) : member => member },
+  )
 
   dataset_id = google_logging_linked_dataset.predictions.link_id
   role       = "roles/bigquery.dataViewer"

@@ -3,6 +3,7 @@
 
 resource "google_monitoring_uptime_check_config" "ready" {
   display_name = "${var.name}: predict is ready"
+  user_labels  = local.labels
   timeout      = "30s"  # a cold start is a pass
   period       = "900s" # each round wakes an idle instance for some seconds; Google offers no longer period
 

@@ -22,7 +22,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
         min_instances: of predict.
         vcpu, gib: of an instance of predict.
         billing: Cloud Run's, of predict: by `requests` or by `instances`.
-        starts: of instances of predict in a month, for whatever reason.
+        starts: of instances of predict in a month. Between two rounds of the uptime check one that waits may be gone.
         start_seconds: of such a start; it is billed.
         pointer_seconds: an instance looks for a new version at most this often.
         outside: share of the replies that leave Google Cloud or the region.
@@ -46,8 +46,10 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
         conditions: of alerts that evaluate a metric.
         counters, distributions: log-based metrics.
         schedules: jobs of Cloud Scheduler.
-        deploys: a month: a pipeline's run and three images each.
-        build_minutes: of one.
+        deploys: a month: three images each.
+        build_minutes: of the three.
+        builds: runs of cloudbuild.yaml, of pull requests too.
+        pipeline_minutes: of one.
         releases: images of so many are kept.
     """
 
@@ -59,7 +61,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     vcpu: float = 1.0
     gib: float = 1.0
     billing: Literal["requests", "instances"] = "requests"
-    starts: float = 120.0
+    starts: float = 96 * DAYS
     start_seconds: float = 5.0
     pointer_seconds: float = 1.0
     outside: float = 1.0
@@ -80,14 +82,16 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     log_share: float = 1.0
     request_log: bool = True
     log_days: float = 30.0
-    uptime_seconds: float = 300.0
+    uptime_seconds: float = 900.0
     uptime_regions: int = 3
-    conditions: int = 8
+    conditions: int = 7
     counters: int = 4
-    distributions: int = 1
+    distributions: int = 2
     schedules: int = 1
     deploys: float = 0.0
-    build_minutes: float = 30.0
+    build_minutes: float = 15.0
+    builds: float = 0.0
+    pipeline_minutes: float = 20.0
     releases: float = 1.0
 
 
@@ -97,6 +101,7 @@ SIZES = {
     "team": Size(
         predictions_per_day=100_000,
         min_instances=1,
+        starts=120,
         uploads=DAYS,
         upload_mb=10,
         version_mb=5,
@@ -104,11 +109,13 @@ SIZES = {
         table_rows=100_000,
         queried_gib=100,
         deploys=20,
+        builds=60,
         releases=10,
     ),
     "large": Size(
         predictions_per_day=10_000_000,
         min_instances=2,
+        starts=120,
         uploads=DAYS,
         upload_mb=500,
         version_mb=50,
@@ -116,6 +123,7 @@ SIZES = {
         table_rows=1_000_000,
         queried_gib=2_000,
         deploys=40,
+        builds=120,
         releases=10,
     ),
 }
@@ -124,6 +132,9 @@ SIZES = {
 
 VARIANTS = {
     "team, no minimum of instances: cold starts": msgspec.structs.replace(SIZES["team"], min_instances=0),
+    "team, deployed by `dropfit deploy` instead of Cloud Build's triggers": msgspec.structs.replace(
+        SIZES["team"], builds=0
+    ),
     "large, `DROPFIT_LOG_SHARE=0.1`": msgspec.structs.replace(SIZES["large"], log_share=0.1),
     "large, without Cloud Run's own request log": msgspec.structs.replace(SIZES["large"], request_log=False),
     "large, predict billed by instances": msgspec.structs.replace(SIZES["large"], billing="instances"),

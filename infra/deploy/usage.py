@@ -46,6 +46,12 @@ JOB_IMAGE, FUNCTION_IMAGE = 0.30, 0.15
 """GiB, compressed: requirements/jobs.txt is 0.94 GB installed and 0.25 packed, functions.txt 0.17 and 0.05."""
 
 
+SERIES = 5
+"""Time series of a log-based metric, one for each combination of its labels. Assumed."""
+MACHINE = "E2_HIGHCPU_8"
+"""Of cloudbuild.yaml."""
+
+
 class Use(NamedTuple):
     """A quantity that Google bills.
 
@@ -99,7 +105,7 @@ def _predict(size: Size) -> list[Use]:
     active = running * MONTH * share + size.starts * size.start_seconds
     idle = min(size.min_instances, running) * MONTH * (1 - share)
     looks = running * MONTH * rate / (1 + rate * size.pointer_seconds)
-    said = f"{running} x {MONTH:,.0f} s, {share:.1%} of them busy, and {size.starts:g} starts"
+    said = f"{running} x {MONTH:,.0f} s, {share:.1%} of them busy, and {size.starts:,.0f} starts"
     waits = f"{size.min_instances} that wait for {1 - share:.1%} of the month"
     if size.billing == "instances":
         whole, said = running * MONTH, f"{running} x {MONTH:,.0f} s, busy or not"
@@ -199,7 +205,8 @@ def _logs(size: Size) -> list[Use]:
 
 
 def _watching(size: Size) -> list[Use]:
-    points = MONTH / 60 * (8 * size.counters + 80 * size.distributions) / MIB
+    series = SERIES if size.predictions_per_day or size.uploads else 0  # they count entries, of which there are none
+    points = MONTH / 60 * series * (8 * size.counters + 80 * size.distributions) / MIB
     _, checks = _requests(size)
     return [
         Use(
@@ -216,12 +223,9 @@ def _watching(size: Size) -> list[Use]:
 
 def _code(size: Size) -> list[Use]:
     images = size.releases * (JOB_IMAGE + 2 * FUNCTION_IMAGE)
+    built, run = size.deploys * size.build_minutes, size.builds * size.pipeline_minutes
     return [
         Use("images", "images", images, f"{size.releases:g} releases of a job and two functions"),
-        Use(
-            "builds",
-            "build_minutes",
-            size.deploys * size.build_minutes,
-            f"{size.deploys:g} x {size.build_minutes:g} min",
-        ),
+        Use("image builds", "build_minutes", built, f"{size.deploys:g} x {size.build_minutes:g} min"),
+        Use("pipeline", "pipeline_minutes", run, f"{size.builds:g} x {size.pipeline_minutes:g} min on {MACHINE}"),
     ]

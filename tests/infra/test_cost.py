@@ -41,6 +41,11 @@ def changed(size: Size, **fields: Any) -> Size:
     return msgspec.structs.replace(size, **fields)
 
 
+def prose() -> str:
+    """docs/deploy.md, whatever its lines are."""
+    return " ".join((ROOT / "docs" / "deploy.md").read_text().split())
+
+
 def invoked(*arguments: str) -> str:
     result = CliRunner().invoke(cost.app, arguments, env={"COLUMNS": "80"})
     assert result.exit_code == 0, result.output
@@ -69,7 +74,7 @@ BY_HAND: dict[str, tuple[Size, float]] = {
     "run_memory": (changed(NOTHING, predictions_per_day=24, starts=2, gib=4), (24 * DAYS * 0.1 + 2 * 5) * 4),
     "run_requests": (
         changed(NOTHING, predictions_per_day=1000, uptime_regions=3, uploads=7),
-        1000 * DAYS + 26_298 + 7,
+        1000 * DAYS + 3 * 2922 + 7,
     ),
     "idle_cpu": (changed(NOTHING, min_instances=2, vcpu=4), 2 * 4 * 2_629_800),
     "idle_memory": (changed(NOTHING, min_instances=2, gib=0.5), 2 * 0.5 * 2_629_800),
@@ -86,13 +91,14 @@ BY_HAND: dict[str, tuple[Size, float]] = {
         1e6 * DAYS * (0.5 * (664 + 700) + 1100) / GIB,
     ),
     "logs_kept": (changed(NOTHING, predictions_per_day=1e6, log_days=90), 2 * 1e6 * DAYS * (664 + 700) / GIB),
-    # A point a minute: 43,830 of 8 bytes, and of 80.
-    "metrics": (changed(NOTHING, counters=2, distributions=1), 43_830 * (2 * 8 + 80) / 2**20),
+    # A point a minute of each of five series: 43,830 of 8 bytes, and of 80.
+    "metrics": (changed(NOTHING, uploads=1, counters=2, distributions=1), 43_830 * 5 * (2 * 8 + 80) / 2**20),
     "uptime_checks": (changed(NOTHING, uptime_regions=6, uptime_seconds=60), 6 * 43_830),
     "alert_conditions": (changed(NOTHING, conditions=9), 9),
     "alert_points": (changed(NOTHING, conditions=2), 2 * 87_660),
     "images": (changed(NOTHING, releases=10), 10 * (0.30 + 0.15 + 0.15)),
     "build_minutes": (changed(NOTHING, deploys=4, build_minutes=25), 100),
+    "pipeline_minutes": (changed(NOTHING, builds=3, pipeline_minutes=20), 60),
     "schedules": (changed(NOTHING, schedules=2), 2),
     "messages": (changed(NOTHING, uploads=2**10), 2**10 * 2 * 4096 / GIB),
     "internet": (changed(NOTHING, predictions_per_day=1e6, outside=0.5), 1e6 * DAYS * 0.5 * 544 / GIB),
@@ -165,10 +171,10 @@ def test_a_larger_size_costs_more() -> None:
 
 
 def test_a_deployment_that_nobody_uses_costs_next_to_nothing() -> None:
-    """Nothing waits for money but the alerts, whose conditions have a price of their own, and pennies of sweeping."""
+    """What costs is alerts, whose conditions have a price of their own, and pennies of sweeping."""
     lines = month(SIZES["idle"], PRICES)
     spent = {item: amount for item, amount in cost.items(lines).items() if amount}
-    assert set(spent) <= {"alerts", "sweep job", "images"}
+    assert set(spent) <= {"alerts", "sweep job", "images", "Cloud Storage"}
     assert spent.pop("alerts") < 2.0
     assert sum(spent.values()) < 0.20
     # Without free tiers it is the sweep job's minute, 96 times a day, above all.
@@ -195,7 +201,7 @@ def test_billing_by_instances_pays_from_about_900_000_predictions_a_day(a_day: f
     team = changed(SIZES["team"], predictions_per_day=a_day)
     amounts = {billing: total(month(changed(team, billing=billing), PRICES)) for billing in ("requests", "instances")}
     assert min(amounts, key=lambda billing: amounts[billing]) == cheaper
-    assert "break-even is near 900,000 predictions a day" in (ROOT / "docs" / "deploy.md").read_text()
+    assert "break-even is near 900,000 predictions a day" in prose()
 
 
 # ---- prices are inputs
@@ -278,6 +284,22 @@ def test_the_document_has_the_tables_that_the_command_prints() -> None:
         )
 
 
+def test_what_the_document_says_besides_follows_from_the_bill() -> None:
+    text = prose()
+    idle = {(line.item, line.price): line.used for line in month(SIZES["idle"], PRICES)}
+    assert (
+        f"that is {idle['predict', 'run_cpu']:,.0f} vCPU-seconds of {PRICES['run_cpu'].free:,.0f} free ones" in text
+    )
+    assert f"{idle['sweep job', 'job_cpu']:,.0f} vCPU-seconds of {PRICES['job_cpu'].free:,.0f} free ones" in text
+    assert f"{96 * DAYS:,.0f} runs a month" in text
+    assert f"a line of the flights' problem is {usage.LINE} bytes" in text.lower()
+    assert "ours are seven" in text
+    assert idle["alerts", "alert_conditions"] == 7
+    spent = cost.items(month(SIZES["team"], PRICES))
+    assert max(spent, key=lambda item: spent[item]) == "pipeline"
+    assert "The pipeline is the largest item of a team" in text
+
+
 def test_dataflow_s_bill_has_the_same_prices() -> None:
     theirs, row = costs.Prices(), costs.Work(rows=0).table_row_bytes
     ours = [PRICES[name].price for name in ("storage", "storage_writes", "storage_reads", "tables")]
@@ -323,4 +345,38 @@ def test_sizes_are_those_that_terraform_deploys() -> None:
     assert (optional("job", "cpu"), optional("job", "memory")) == (size.retrain_vcpu, size.retrain_gib)
     assert 'default     = "*/15 * * * *"' in said["sweep_schedule"]
     assert size.sweeps_per_day == 24 * 60 / 15
+    assert re.findall(r"default +=(.*)", said["log_retention_days"]) == [f" {size.log_days:g}"]
     assert hcl2.loads((INFRA / "prod.tfvars").read_text())["predict"]["min_instances"] == SIZES["team"].min_instances
+
+
+def counted(pattern: str, *files: str) -> list[str]:
+    found = [
+        hit
+        for name in files
+        for file in INFRA.glob(name)
+        for hit in re.findall(pattern, file.read_text(), re.MULTILINE)
+    ]
+    assert found, f"{pattern} is nowhere in {files}"
+    return found
+
+
+def test_what_idles_is_what_terraform_has() -> None:
+    size = Size()
+    # Conditions on log entries cost nothing.
+    on_metrics = r"\b(condition_(?:threshold|prometheus_query_language|absent|monitoring_query_language)) \{"
+    assert size.conditions == len(counted(on_metrics, "*.tf"))
+    kinds = counted(r'value_type +=+ "(\w+)"', "metrics.tf")
+    assert (size.counters, size.distributions) == (kinds.count("INT64"), kinds.count("DISTRIBUTION"))
+    assert counted(r'^  period +=+ "(\d+)s"', "uptime.tf") == [f"{size.uptime_seconds:g}"]
+    assert counted(r"selected_regions += \[(.*)\]", "uptime.tf") == ['"USA"'], "which are three places"
+    assert size.starts == MONTH / size.uptime_seconds
+    assert size.schedules == len(counted(r'resource "google_cloud_scheduler_job"', "*.tf"))
+    assert counted(r'cpu = "(\d+)", memory = "(\d+)Gi"', "sweep.tf") == [
+        (f"{size.sweep_vcpu:g}", f"{size.sweep_gib:g}")
+    ]
+    assert counted(r'cpu = "(\d+)", memory = "(\w+)"', "on_upload.tf") == [("1", "512Mi")]
+    assert {s.releases for n, s in SIZES.items() if n != "idle"} == {
+        float(*counted(r"keep_count = (\d+)", "registry.tf"))
+    }
+    assert counted(r'resource "(google_logging_project_exclusion)"', "logs.tf"), "else the log were stored twice"
+    assert f"machineType: {usage.MACHINE}" in (ROOT / "cloudbuild.yaml").read_text()

@@ -11,6 +11,7 @@ from typing import Any
 
 import entries
 import filters
+import msgspec
 import pytest
 from conftest import INFRA, ROOT, VARIABLES, planned, run_terraform
 
@@ -235,7 +236,7 @@ def slowness(resources: list[Resource]) -> str:
 
 
 def test_slow_is_what_is_beyond_the_deadline(infra: Path, resources: list[Resource]) -> None:
-    default = {field.name: field.default for field in __import__("msgspec").structs.fields(Settings)}["deadline_ms"]
+    default = {field.name: field.default for field in msgspec.structs.fields(Settings)}["deadline_ms"]
     assert f"> {default:.0f} and" in slowness(resources)
     other = planned(infra, VARIABLES | {"settings": {"deadline_ms": "250"}})
     assert "> 250 and" in slowness(other["planned_values"]["root_module"]["resources"])
