@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import copied, planned, run_terraform
 
+from infra.deploy.checks_project import NEEDED, NEEDED_FOR_DATAFLOW
 from infra.deploy.environment import Environment
 
 pytestmark = pytest.mark.infra
@@ -90,6 +91,11 @@ def test_the_deployer_can_make_each_kind_of_resource(
         if role is not None and role not in given:
             lacking.add((kind, role))
     assert lacking == set()
+
+
+def test_the_deployer_has_the_roles_that_doctor_asks_for(pipeline: list[dict[str, Any]]) -> None:
+    lacking = {*NEEDED, *NEEDED_FOR_DATAFLOW} - roles(pipeline, "deploy", "deploy_grants")
+    assert lacking <= {"roles/monitoring.editor"}  # of which the deployer has the four parts that it uses
 
 
 def test_it_may_grant_on_the_project_what_infra_grants_there(
