@@ -18,7 +18,6 @@ from .look import Check, Look, Told, fail, ok, unseen, warn
 
 SECONDS = 30.0
 INSTALL = "Install it: https://developer.hashicorp.com/terraform/install"
-LOGIN = "$ gcloud auth application-default login"
 
 
 def terraform(_: Look) -> Iterator[Told]:
@@ -69,17 +68,27 @@ def credentials(look: Look) -> Iterator[Told]:
         email = look.who()
     except Unavailable as error:
         if _no_network(error):
-            yield fail(f"Google did not answer: {error}", "Look at this machine's network or proxy, and try again.")
+            cause = str(error).rpartition("(Caused by ")[2].removesuffix(")")
+            yield fail(f"Google did not answer: {cause}", "Look at this machine's network or proxy, and try again.")
         else:
-            yield fail(f"no default credentials that work: {_cause(error)}", LOGIN)
+            yield fail(f"no default credentials that work: {_cause(error)}", *_login(look))
         return
     except Refused as error:
         if error.status == 401:
-            yield fail(f"Google does not take the default credentials: {error.said}", LOGIN)
+            yield fail(f"Google does not take the default credentials: {error.said}", *_login(look))
         else:
             yield unseen(look, error)
         return
     yield ok(email or "they work; they do not tell whose they are")
+
+
+def _login(look: Look) -> tuple[str, str, str]:
+    quota = f"$ gcloud auth application-default set-quota-project {look.environment.project}"
+    return (
+        "Sign in, and say whose quota your requests count against:",
+        "$ gcloud auth application-default login",
+        quota,
+    )
 
 
 def required() -> str:
