@@ -147,7 +147,9 @@ def test_an_unauthenticated_call_is_refused_by_iam(resources: list[Resource], fo
 
 
 def test_there_is_no_basic_role_no_administrator_and_nobody_hands_out_rights(found: list[Grant]) -> None:
-    great = re.compile(r"^(owner|editor|viewer|browser)$|admin|owner$|securityReviewer|serviceAccountTokenCreator", re.I)
+    great = re.compile(
+        r"^(owner|editor|viewer|browser)$|admin|owner$|securityReviewer|serviceAccountTokenCreator", re.I
+    )
     assert [grant.address for grant in found if great.search(grant.role)] == []
 
 
@@ -275,7 +277,9 @@ def test_every_account_is_somebodys(resources: list[Resource]) -> None:
 
 def test_no_bucket_can_be_made_public(resources: list[Resource]) -> None:
     buckets = named(resources, "google_storage_bucket")
-    assert {b["values"]["name"] for b in buckets} >= {bucket(w) for w in ("landing", "data", "models", "source", "logs")}
+    assert {b["values"]["name"] for b in buckets} >= {
+        bucket(w) for w in ("landing", "data", "models", "source", "logs")
+    }
     for made in buckets:
         assert made["values"]["public_access_prevention"] == "enforced", made["address"]
         assert made["values"]["uniform_bucket_level_access"] is True, made["address"]
@@ -283,7 +287,9 @@ def test_no_bucket_can_be_made_public(resources: list[Resource]) -> None:
 
 def test_what_can_be_protected_from_deletion_is(resources: list[Resource]) -> None:
     can = [resource for resource in resources if "deletion_protection" in resource["values"]]
-    assert {r["values"]["name"] for r in can} >= {f"dropfit-{r}" for r in ("on-upload", "predict", "retrain", "sweep")}
+    assert {r["values"]["name"] for r in can} >= {
+        f"dropfit-{r}" for r in ("on-upload", "predict", "retrain", "sweep")
+    }
     assert [r["address"] for r in can if r["values"]["deletion_protection"] is not True] == []
     holders = {bucket("landing"), bucket("data"), bucket("models"), "dropfit"}
     data = [r for r in resources if r["values"].get("name", r["values"].get("dataset_id")) in holders]
