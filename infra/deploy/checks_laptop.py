@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dropfit import settings
-from dropfit.errors import Refused, Unavailable
+from dropfit.errors import DropfitError, Refused, Unavailable
 
 from .environment import INFRA, ROOT
 from .look import Check, Look, Told, fail, ok, unseen, warn
@@ -74,11 +74,13 @@ def credentials(look: Look) -> Iterator[Told]:
             yield fail(f"no default credentials that work: {_cause(error)}", *_login(look))
         return
     except Refused as error:
-        if error.status == 401:
+        if error.status == 401 and not _taken(look):
             yield fail(f"Google does not take the default credentials: {error.said}", *_login(look))
-        else:
+            return
+        if error.status != 401:
             yield unseen(look, error)
-        return
+            return
+        email = ""
     yield ok(email or "they work; they do not tell whose they are")
 
 
@@ -89,6 +91,17 @@ def _login(look: Look) -> tuple[str, str, str]:
         "$ gcloud auth application-default login",
         quota,
     )
+
+
+def _taken(look: Look) -> bool:
+    """Whether Google takes them for the project: a build's token need not be good for asking whose it is."""
+    try:
+        look.get(look.project)
+    except Refused as error:
+        return error.status != 401
+    except DropfitError:
+        return False
+    return True
 
 
 def required() -> str:
