@@ -41,7 +41,7 @@ def doctor(env: Env = "dev", as_json: AsJson = False) -> None:
 
     found = list(checks.before(environment, api))
     if not any(finding.verdict == "fail" for finding in found) and state.holds_state(environment, api):
-        found += checks.after(environment, api)
+        found += [finding for finding in checks.after(environment, api) if finding not in found]
     if as_json:
         names = ("group", "check", "verdict", "says", "remedy")
         print_json([{name: getattr(finding, name) for name in names} for finding in found])

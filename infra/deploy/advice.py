@@ -28,7 +28,7 @@ KNOWN = (
     (
         r"Error acquiring the state lock",
         "Somebody else is deploying this, see Who and Created. If nobody is any more: "
-        "`terraform -chdir=infra force-unlock ID` with the ID above.",
+        "`{terraform} force-unlock ID` with the ID above.",
     ),
     *PASSING,
     (r"deletion_protection|prevent_destroy", "It is protected: `dropfit destroy {env}` takes the protection off."),
@@ -43,7 +43,7 @@ KNOWN = (
     (
         r"alreadyExists|ALREADY_EXISTS|already exists|Error 409",
         "Something of that name is there and not in Terraform's state: made by hand, or the state is lost. "
-        "`terraform -chdir=infra import ADDRESS ID` takes it in; see docs/deploy.md.",
+        "`{terraform} import -var-file={env}.tfvars ADDRESS ID` takes it in; see docs/deploy.md.",
     ),
     (
         r"Error 403|PERMISSION_DENIED|permission",
@@ -58,18 +58,19 @@ ERROR = re.compile(r"^[│\s]*Error: (?P<text>.*(?:\n(?![│\s]*Error: |╵).*){
 LONGEST = 1200
 
 
-def of(said: str, key: str) -> str:
+def of(said: str, key: str, terraform: str = "terraform -chdir=infra") -> str:
     """Its first error in few lines, how many more there are, and what to do.
 
     Args:
         said: all that Terraform wrote.
         key: of the deployment.
+        terraform: how a person runs it on this deployment's state.
     """
     found = [_legible(match["text"]) for match in ERROR.finditer(said)]
     first = (found[0] if found else _legible(said[-LONGEST:]))[:LONGEST] or "it ended without a word."
     more = f"\n({len(found) - 1} more errors.)" if len(found) > 1 else ""
     advice = next((text for pattern, text in KNOWN if re.search(pattern, said)), "")
-    advice = advice.format(env=key) if advice else "Mend it and run the same command again: it goes on where it was."
+    advice = advice.format(env=key, terraform=terraform) if advice else "Mend it and run the same command again: it goes on where it was."
     return f"{first}{more}\n{advice}"
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dropfit.errors import DeployError, NotFound, Refused
 from dropfit.rest import Api
 
+from .checks_project import FIRST
 from .environment import Environment
 
 URL = "https://serviceusage.googleapis.com/v1"
 PROJECTS = "https://cloudresourcemanager.googleapis.com/v3/projects"
-FIRST = ("serviceusage.googleapis.com", "cloudresourcemanager.googleapis.com", "iam.googleapis.com")
 PAUSE = 5.0
 """Seconds between two looks at what was switched on."""
 LOOKS = 60

@@ -17,6 +17,8 @@ FIRST = tuple(f"{api}.googleapis.com" for api in ("cloudresourcemanager", "iam",
 """Without these Terraform cannot begin."""
 AT_MOST = 30
 """Services that one request may ask for."""
+SHOWN = 4
+"""So many missing permissions are named; the roles tell the rest."""
 
 NEEDED = {
     "roles/serviceusage.serviceUsageAdmin": ["serviceusage.services.enable", "serviceusage.services.use"],
@@ -65,15 +67,16 @@ def exists(look: Look) -> Iterator[Told]:
     try:
         found = look.get(look.project)
     except (NotFound, Refused) as error:
-        if isinstance(error, Refused) and (is_off(error) or error.status != 403 or "serviceusage" in error.said):
+        if isinstance(error, Refused) and (is_off(error) or error.status != 403):
             yield unseen(look, error)
             return
         yield fail(
-            f"{environment.project} does not exist, or {look.email or 'you'} may not see it",
+            f"{environment.project} does not exist, or {look.email or 'you'} may not see and use it",
             f"Is it spelled so? Line `project` of infra/{environment.tfvars.name}. If it is yours to make:",
             f"$ gcloud projects create {environment.project}",
             "If it is somebody else's, that person runs:",
-            look.grant("roles/editor"),
+            look.grant("roles/browser"),
+            look.grant("roles/serviceusage.serviceUsageConsumer"),
         )
         return
     look.number = str(found["name"]).rpartition("/")[2]
@@ -131,7 +134,8 @@ def budget(look: Look) -> Iterator[Told]:
 def services(environment: Environment) -> list[str]:
     """The APIs that a deployment needs: those of apis.tf, which switches them on, and those that come before it."""
     file = INFRA / "apis.tf"
-    named = set(re.findall(r"\b[a-z]+\.googleapis\.com", file.read_text())) if file.is_file() else set()
+    text = re.sub(r"#.*", "", file.read_text()) if file.is_file() else ""
+    named = set(re.findall(r"\b[a-z]+\.googleapis\.com", text))
     unused = set() if environment.dataflow else {"compute.googleapis.com", "dataflow.googleapis.com"}
     unused |= {"billingbudgets.googleapis.com"} if environment.monthly_budget is None else set()
     return sorted({*named, *FIRST} - unused)
@@ -172,13 +176,17 @@ def roles(look: Look) -> Iterator[Told]:
         needed |= NEEDED_FOR_DATAFLOW
     everything = [permission for permissions in needed.values() for permission in permissions]
     missing = set(look.lacking(look.project, everything))
-    for role, permissions in needed.items():
-        lacks = [permission for permission in permissions if permission in missing]
-        if lacks:
-            begin = f"you lack {', '.join(lacks)}"
-            yield fail(begin, f"{role} has that. Somebody who may give rights runs:", look.grant(role))
     if not missing:
         yield ok(f"you have all {len(everything)} permissions that deploying needs")
+        return
+    lacks = [permission for permission in everything if permission in missing]
+    short = ", ".join(lacks[:SHOWN]) + (f" and {len(lacks) - SHOWN} more" if len(lacks) > SHOWN else "")
+    grants = [look.grant(role) for role, permissions in needed.items() if missing & set(permissions)]
+    yield fail(
+        f"of {len(everything)} permissions that deploying needs you lack {len(lacks)}: {short}",
+        "An owner of the project has all of them. Or somebody who may give rights runs:",
+        *grants,
+    )
 
 
 EXISTS = [Check("project", "exists", exists)]

@@ -147,7 +147,8 @@ class Destruction:
             return (
                 "Destroyed, with its data. Objects can be restored as long as their bucket's soft delete says, and "
                 "the log bucket within 7 days.\n"
-                f"What is left: gs://{bucket}, the state's history. `gcloud storage rm -r gs://{bucket}` removes it."
+                f"What is left: gs://{bucket}, the state's history, and that of infra/pipeline if you use it. "
+                f"`gcloud storage rm -r gs://{bucket}` removes it."
             )
         left = "\n".join(f"  {holding.where}: {holding.says}" for holding in going.data) or "  no data"
         return (

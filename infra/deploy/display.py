@@ -74,4 +74,4 @@ def verdict(findings: Sequence[Finding]) -> str:
         return f"[bold red]{fails} to mend[/]{also}: see above."
     if warns:
         return f"[green]Nothing stands in the way[/]; {warns} to know of: see above."
-    return f"[green]All {len(findings)} are well.[/]"
+    return f"[green]All is well[/]: {len(findings)} looked at."

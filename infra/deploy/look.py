@@ -190,7 +190,7 @@ def unseen(look: Look, error: DropfitError) -> Told:
         service = f"{host(error)}.googleapis.com"
         later = "`dropfit deploy` switches on what it needs. To look before:"
         return warn(f"could not look, because {service} is off in {project}", later, look.enable(service))
-    role = "roles/serviceusage.serviceUsageConsumer" if "serviceusage" in said else "roles/viewer"
+    role = "roles/serviceusage.serviceUsageConsumer" if error.reason == "USER_PROJECT_DENIED" else "roles/viewer"
     remedy = ("Somebody who may give rights in the project runs:", look.grant(role)) if error.status == 403 else ()
     return warn(f"could not look, because Google refuses: {said}", *remedy)
 

@@ -21,7 +21,7 @@ from dropfit import settings
 from dropfit.errors import DeployError, SettingsError
 
 from . import advice
-from .environment import INFRA, Environment
+from .environment import INFRA, ROOT, Environment
 from .plans import Plan, read_plan
 
 PREFIX = "dropfit"
@@ -124,7 +124,12 @@ class Terraform:
         self._capture("state", "push", f"-lock-timeout={LOCK}", "-", given=json.dumps(state))
 
     def _command(self, verb: Sequence[str]) -> list[str]:
-        return [settings.terraform(), f"-chdir={self._folder}", *verb]
+        named = settings.terraform()  # a path is one as seen from the clone, wherever somebody types
+        return [str(Path(ROOT, named)) if "/" in named else named, f"-chdir={self._folder}", *verb]
+
+    def _advice(self, said: str) -> str:
+        by_hand = f"TF_DATA_DIR={self._data} {settings.terraform()} -chdir=infra"
+        return advice.of(said, self._environment.key, by_hand)
 
     def _environ(self) -> dict[str, str]:
         # TF_WORKSPACE: a person's own must not send us to another state.
@@ -142,7 +147,7 @@ class Terraform:
         except OSError as error:
             raise _absent(error) from error
         if done.returncode:
-            raise DeployError(f"terraform {verb[0]}: {advice.of(done.stderr, self._environment.key)}")
+            raise DeployError(f"terraform {verb[0]}: {self._advice(done.stderr)}")
         return done.stdout
 
     def _run(self, verb: str, *arguments: str, shown: bool) -> None:
@@ -172,7 +177,7 @@ class Terraform:
             self._tell(_ended(code, self.log))
             raise KeyboardInterrupt
         if code:
-            raise DeployError(f"terraform {verb}: {advice.of(said, self._environment.key)} All it said: {self.log}")
+            raise DeployError(f"terraform {verb}: {self._advice(said)} All it said: {self.log}")
 
     def _follow(self, process: subprocess.Popen[bytes], source: BinaryIO, shown: bool) -> tuple[int, bool]:
         """Tell what a command writes until it has ended: its exit status, and whether it was interrupted."""

@@ -31,6 +31,7 @@ locals {
       "roles/monitoring.uptimeCheckConfigEditor",
       "roles/pubsub.admin",
       "roles/run.admin",
+      "roles/run.invoker", # the smoke test calls predict
       "roles/serviceusage.serviceUsageAdmin",
       "roles/storage.admin",
     ],

@@ -182,6 +182,9 @@ def answer(world: dict[str, Any], verb: str, arguments: list[str]) -> int:
 
 
 def main() -> int:
+    if sys.argv[1] == "version":
+        print(json.dumps({"terraform_version": "1.11.4"}))
+        return 0
     chdir, verb, *arguments = sys.argv[1:]
     if verb == "state":
         verb = f"state {arguments.pop(0)}"

@@ -136,8 +136,8 @@ class Google:
     def _thing(self, call: Call) -> dict[str, Any]:
         if SHAPES["methods"][call.id]["method"] != "GET":
             raise NotGoogle(f"the stand-in does not do {call.id}: put a function into `on`")
-        if call.url not in self.things and call.id.endswith(".list"):
-            return {}
+        if call.id.endswith(".list"):
+            return _page(self.things.get(call.url, {}), int(call.query.get("pageToken") or 0))
         if call.url not in self.things:
             raise Fault(404, f"Resource not found: {call.url}")
         return self.things[call.url]
@@ -174,6 +174,13 @@ class Google:
                 raise Fault(400, f"Invalid update_mask {field}")
             there[field] = call.body["subscription"][field]
         return there
+
+
+def _page(listed: dict[str, Any], at: int) -> dict[str, Any]:
+    """One thing a page, so that whoever does not turn pages misses some."""
+    page = {key: things[at : at + 1] for key, things in listed.items()}
+    more = any(len(things) > at + 1 for things in listed.values())
+    return page | ({"nextPageToken": str(at + 1)} if more else {})
 
 
 def disabled(api: str, number: str) -> Fault:

@@ -50,7 +50,8 @@ def empty() -> Google:
         google.things[f"{url}/projects/acme-dev/locations"] = {"locations": places}
     for quota, value in (("CpuAllocPerProjectRegion", 20_000), ("MemAllocPerProjectRegion", 40 * 2**30)):
         entry = {"dimensions": {"region": "europe-west1"}, "details": {"value": str(value)}}
-        google.things[f"{QUOTAS}/{quota}"] = {"quotaId": quota, "dimensionsInfos": [entry]}
+        other = {"dimensions": {"region": "us-central1"}, "details": {"value": "1"}}
+        google.things[f"{QUOTAS}/{quota}"] = {"quotaId": quota, "dimensionsInfos": [other, entry]}
     limits = {"CPUS": 24, "N2_CPUS": 48, "INSTANCES": 24}
     quotas = [{"metric": metric, "limit": limit, "usage": 4} for metric, limit in limits.items()]
     google.things[REGION] = {"name": "europe-west1", "quotas": quotas}

@@ -64,6 +64,23 @@ class Person(io.StringIO):
         return True
 
 
+class Both(NamedTuple):
+    """One session for all of Google."""
+
+    google: Google
+    builds: Any
+
+    def request(self, method: str, url: str, timeout: float, **more: Any) -> Any:
+        ours = (
+            "builds:submit",
+            "cloudbuild.googleapis.com",
+            "artifactregistry.googleapis.com/v1/projects/acme-dev/loc",
+        )
+        if any(part in url for part in ours) and not url.endswith("/locations"):
+            return self.builds.request(method, url, timeout, **more)
+        return self.google.request(method, url, **more)
+
+
 class Stage:
     """A person at a clone of their own, with an empty project.
 
@@ -88,15 +105,36 @@ class Stage:
         infra.mkdir()
         (infra / "variables.tf").write_text('variable "name" {\n  default = "dropfit"\n}\n')
         (infra / "dev.tfvars").write_text(TFVARS)
-        for module in (environment, terraform):
-            monkeypatch.setattr(module, "INFRA", infra)
         self.machines_terraform = str(settings.terraform())
-        monkeypatch.setenv("TERRAFORM", str(self.terraform.path))
-        monkeypatch.setenv("DROPFIT_HOME", str(self.home))
-        monkeypatch.setattr("google.auth.default", lambda scopes: (None, "acme-dev"))
-        monkeypatch.setattr("google.auth.transport.requests.AuthorizedSession", lambda credentials: self.google)
+        self._set()
         self._others()
         self._storage()
+
+    def _set(self) -> None:
+        """Where the clone, Terraform and Google are."""
+        for module in (environment, terraform):
+            self._patch.setattr(module, "INFRA", self.infra)
+        self._patch.setenv("TERRAFORM", str(self.terraform.path))
+        self._patch.setenv("DROPFIT_HOME", str(self.home))
+        self._patch.setattr("google.auth.default", lambda scopes: (None, "acme-dev"))
+        self._patch.setattr("google.auth.transport.requests.AuthorizedSession", lambda credentials: self.google)
+
+    def whole(self, google: Google, builds: Any, root: Path) -> None:
+        """No stage has a stand-in any more: only Google and Terraform have.
+
+        Args:
+            google: that answers instead.
+            builds: what answers for images: run's builds, the registry.
+            root: the clone that is bundled.
+        """
+        self._patch.undo()
+        self._set()
+        self.google = google
+        self._storage()
+        self._patch.setattr("google.auth.transport.requests.AuthorizedSession", lambda _: Both(google, builds))
+        self._patch.setattr(bundle, "ROOT", root)
+        self._patch.setattr(images, "LOOK", 0.01)
+        self._patch.setattr(bundle.build, "__defaults__", (root, *(bundle.build.__defaults__ or ())[1:]))
 
     def _others(self) -> None:
         """The stages that have tests of their own: here it counts when they come, and with what."""
@@ -126,12 +164,14 @@ class Stage:
         on["storage.v1.buckets.insert"] = self._made
 
         def listed(call: Call) -> dict[str, Any]:
-            ours = [b for url, b in things.items() if url.startswith(f"{STORAGE}/b/") and url.count("/") == 6]
+            found = {url.rpartition("/b/")[2]: b for url, b in things.items() if url.startswith(f"{STORAGE}/b/")}
+            ours = [{"name": name, **b} for name, b in found.items() if "/" not in name]
             return {"items": [b for b in ours if b["projectNumber"] == self.google.number]}
 
         on["storage.v1.buckets.list"] = listed
         on["serviceusage.v1.services.batchEnable"] = self._enabled
-        things["https://cloudresourcemanager.googleapis.com/v3/projects/acme-dev"] = {"projectId": "acme-dev"}
+        project = {"name": f"projects/{self.google.number}", "projectId": "acme-dev", "state": "ACTIVE"}
+        things["https://cloudresourcemanager.googleapis.com/v3/projects/acme-dev"] = project
 
     def _made(self, call: Call) -> dict[str, Any]:
         url = f"{STORAGE}/b/{call.body['name']}"

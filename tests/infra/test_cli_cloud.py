@@ -70,9 +70,10 @@ def test_the_doctor_looks_at_the_project_alone_before_there_is_a_deployment(stag
 
 def test_the_doctor_looks_at_what_is_deployed_too(stage: Stage) -> None:
     stage.deployed()
-    stage.after = [doctor.Finding("Trigger", "dead letters", "fail", "no policy", "dropfit deploy dev")]
+    stage.after = [FINE, doctor.Finding("Trigger", "dead letters", "fail", "no policy", "dropfit deploy dev")]
     told = stage.type("doctor")
     assert told.code == 1
+    assert told.text.count(FINE.says) == 1
     assert "dead letters" in told.text
     assert stage.terraform.verbs == ["doctor before", "doctor after"]
 

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from stand_ins import Checkout
 
+from infra.deploy.deploy import FOUNDATION
+from infra.deploy.terraform import PREFIX
 from infra.deploy.trial import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -184,11 +186,10 @@ def test_a_file_of_ones_own_proves_dev(tmp_path: Path) -> None:
     assert checkout.calls()[-1] == "python -m infra.deploy.smoke dev --file data/a few rents.csv"
 
 
-def test_the_foundation_holds_what_dropfit_deploy_takes_for_it() -> None:
-    deploy = pytest.importorskip("infra.deploy.deploy")
+def test_foundation_and_state_are_those_of_dropfit_deploy() -> None:
     targets = re.findall(r"-target=(\S+)", scripts())
-    assert len(set(targets)) == len(targets)
-    assert set(deploy.FOUNDATION) <= set(targets)
+    assert sorted(targets) == sorted(FOUNDATION)
+    assert f'-backend-config="prefix={PREFIX}"' in scripts()
 
 
 @pytest.mark.infra

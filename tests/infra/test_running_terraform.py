@@ -20,6 +20,7 @@ from infra.deploy import advice, environment
 from infra.deploy.plans import read_plan
 from infra.deploy.terraform import Terraform, apart
 
+pytestmark = pytest.mark.infra  # they start many processes: `make test` has no time for them
 APPLY = """
 import sys
 from infra.deploy.environment import Environment
