@@ -42,7 +42,7 @@ resource "google_billing_budget" "monthly" {
   lifecycle {
     precondition {
       condition     = data.google_project.this.billing_account != ""
-      error_message = "Project ${var.project} has no billing account: link one, or leave monthly_budget out."
+      error_message = "No billing account of ${var.project} can be read: link one, switch on cloudbilling.googleapis.com, or leave monthly_budget out."
     }
   }
 
