@@ -205,9 +205,9 @@ def of_kind(found: Found, kind: str) -> Found:
 
 def test_the_dockerfile_is_clean(of_repository: Found) -> None:
     found = of_kind(of_repository, "DOCKER")
-    assert not found.failed
-    assert {resource.partition(".")[0] for resource in found.resources} == {"/Dockerfile"}
-    assert len(found.passed) > 10
+    # A test's dockerfile.py is taken for one, too.
+    assert not {(check, where) for check, where in found.failed if where.startswith("/Dockerfile")}
+    assert len({pair for pair in found.passed if pair[1].startswith("/Dockerfile")}) > 10
     assert_accounted_for([ROOT / "Dockerfile"], found)
 
 
