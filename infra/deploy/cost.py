@@ -27,7 +27,7 @@ from .usage import Use, uses
 PRICES = Path(__file__).with_name("prices.toml")
 Prices = Mapping[str, "Price"]
 app = typer.Typer(add_completion=False)
-HINT = "--size team shows the arithmetic. The prices are inputs: check them, see infra/deploy/prices.toml."
+HINT = "--size team has the arithmetic. Prices are inputs, the oldest of {}:\ncheck them, see {}."
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +40,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         free: units a month that cost nothing.
         shared: who has the free ones together: the billing account's projects, or one project's deployments.
         page: where to check it.
-        source: how it was found: on a stored copy of the `page`, by `others`, from `memory`.
+        source: how it was found: in a stored copy of the `page`, with `others`, in `memory`; `checked` on it.
+        date: when: year and month.
     """
 
     price: float
@@ -49,7 +50,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     free: float = 0.0
     shared: Literal["account", "project"] | None = None
     page: str
-    source: Literal["page", "others", "memory"]
+    source: Literal["page", "others", "memory", "checked"]
+    date: Annotated[str, msgspec.Meta(pattern=r"^20\d\d-[01]\d$")]
 
 
 class Line(NamedTuple):
@@ -164,6 +166,10 @@ def _money(amount: float) -> str:
     return "0" if not amount else f"{amount:,.2f}" if amount >= 0.005 else "< 0.01"
 
 
+def _hint(prices: Prices) -> str:
+    return HINT.format(min(price.date for price in prices.values()), PRICES.relative_to(Path(__file__).parents[2]))
+
+
 def markdown(rows: list[list[str]]) -> str:
     """A table as docs/deploy.md has it: the first row is its heading."""
     head, *body = rows
@@ -228,7 +234,7 @@ def main(
     elif size:
         console.print(_one(month(SIZES[size], asked), asked))
     else:
-        console.print(_shown(overview(asked)), "", _shown(choices(asked)), "", HINT, sep="\n")
+        console.print(_shown(overview(asked)), "", _shown(choices(asked)), "", _hint(asked), sep="\n")
 
 
 if __name__ == "__main__":

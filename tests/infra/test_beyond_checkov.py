@@ -111,7 +111,7 @@ def test_what_a_secret_looks_like_is_known() -> None:
         "AIza" + "S" * 35,
         "ghp_" + "a1" * 18,
         "AKIA" + "Q" * 16,
-        "postgres://joe:hunter2@db",
+        "postgres://joe:" + "hunter2@db",
     ):
         assert SECRET_VALUE.search(text), text
     assert not SECRET_VALUE.search("https://run.googleapis.com/v2/projects/acme-dev")

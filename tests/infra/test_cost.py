@@ -56,14 +56,14 @@ def invoked(*arguments: str) -> str:
 
 
 def test_what_is_free_is_free_once() -> None:
-    price = Price(price=2.0, unit="x", free=100.0, page="", source="memory")
+    price = Price(price=2.0, unit="x", free=100.0, page="", source="memory", date="2026-11")
     lines = cost.bill([Use("a", "p", 80.0, ""), Use("b", "p", 70.0, ""), Use("c", "p", 5.0, "")], {"p": price})
     assert [line.free for line in lines] == [80.0, 20.0, 0.0]
     assert [line.amount for line in lines] == [0.0, 100.0, 10.0]
 
 
 def test_a_price_may_be_for_many_units() -> None:
-    price = Price(price=0.40, per=1e6, unit="requests", free=2e6, page="", source="memory")
+    price = Price(price=0.40, per=1e6, unit="requests", free=2e6, page="", source="memory", date="2026-11")
     [line] = cost.bill([Use("a", "p", 7e6, "")], {"p": price})
     assert line.amount == pytest.approx(2.0)
 
