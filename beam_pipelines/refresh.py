@@ -94,7 +94,6 @@ class Refresh:
         self._log.finish(*ended)
         for request in requests:
             refreshes.done(self._data, request)
-        LOG.info("%s: %s", *ended)
 
     def _look(self) -> None:
         try:

@@ -18,7 +18,7 @@ from types import FrameType
 from beam_pipelines.intake import Services
 from beam_pipelines.refresh import Refresh
 from beam_pipelines.round import Round
-from dropfit import lease, orders, refreshes, settings, storage
+from dropfit import joblog, lease, orders, refreshes, settings, storage
 from dropfit.contract import load_problem
 from dropfit.errors import Conflict, ContractError, DropfitError
 from dropfit.lease import Lease
@@ -34,11 +34,7 @@ STARTED = time.monotonic()
 
 def main() -> int:
     """Work until nothing waits; 0 unless something has to be tried again."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    for noisy in ("apache_beam", "skl2onnx", "google"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Google's clients log their own retries; urllib3's are google-auth asking where a local key may be used.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    joblog.set_up()
     signal.signal(signal.SIGTERM, _terminated)
     config = settings.load()
     buckets = storage.connect(config)

@@ -237,7 +237,6 @@ class Round:
         """Write the outcome into the run, then into the receipts, whose outcome ends every waiting for it."""
         self._log.finish(outcome, reason)
         self._settle(receipts, outcome, reason, version, code)
-        LOG.info("%s %s: %s", outcome, version, reason)
 
     def _settle(self, receipts: list[Receipt], state: State, reason: str, version: str = "", code: str = "") -> None:
         for receipt in receipts:

@@ -14,7 +14,7 @@ locals {
     retrain_job    = local.retrain_job
     log_table      = "${var.project}.${local.dataset}_logs._AllLogs"
     worker_account = "${var.name}-dataflow@${var.project}.iam.gserviceaccount.com"
-    worker_image   = "${local.registry}/job:${var.image_tag}"
+    worker_image   = local.images.job
     subnetwork     = local.dataflow ? "regions/${var.region}/subnetworks/${var.name}" : ""
   }
 
@@ -30,7 +30,7 @@ locals {
 
   # Functions and jobs have these; addresses of the functions are for people alone, see outputs.tf.
   environment = merge(
-    { for field, value in merge(local.made, var.settings) : "DROPFIT_${upper(field)}" => value if field != "project" },
+    { for field, value in merge(local.made, var.settings) : "DROPFIT_${upper(field)}" => value if field != "project" && value != "" },
     { GOOGLE_CLOUD_PROJECT = var.project },
   )
 

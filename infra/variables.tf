@@ -14,6 +14,11 @@ variable "project" {
 variable "region" {
   description = "Where everything is: buckets, functions, jobs and the dataset, so that nothing crosses regions."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "A region such as europe-west1: no multi-region such as EU, and no zone such as europe-west1-b."
+  }
 }
 
 variable "name" {
@@ -36,6 +41,11 @@ variable "labels" {
 variable "environment" {
   description = "dev, prod ...: a label, and what people call it."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,19}$", var.environment))
+    error_message = "environment has up to 20 lower-case letters, digits and hyphens, and begins with a letter."
+  }
 }
 
 # What runs. `make bundle` writes both into code.auto.tfvars.json; they follow from the files' content alone.
@@ -43,11 +53,21 @@ variable "environment" {
 variable "functions_zip" {
   description = "The zip of functions/, named by its hash; a path as seen from infra/."
   type        = string
+
+  validation {
+    condition     = can(regex("^functions-[0-9a-f]{16}[.]zip$", basename(var.functions_zip)))
+    error_message = "That is not what `make bundle` makes: functions-<16 hex digits>.zip."
+  }
 }
 
 variable "image_tag" {
   description = "Tag of the job's image: the hash of what it is built from."
   type        = string
+
+  validation {
+    condition     = can(regex("^[0-9a-f]{16}$", var.image_tag))
+    error_message = "That is not what `make bundle` makes: 16 hex digits. A tag such as latest would not say what runs."
+  }
 }
 
 variable "settings" {
@@ -63,10 +83,19 @@ variable "settings" {
 
 # Who may do what: members such as "group:ml@example.com", "user:..." or "serviceAccount:...".
 
+locals {
+  kinds = "^(user|group|serviceAccount|domain):[^:@]*@?[^@]+$|^principal(Set)?://|^all"
+}
+
 variable "operators" {
   description = "Roll back, pin, approve, collect garbage: they read everything and write data, models and the table."
   type        = set(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for member in var.operators : can(regex(local.kinds, member))])
+    error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
+  }
 
   validation {
     condition     = !anytrue([for member in var.operators : startswith(member, "all")])
@@ -80,6 +109,11 @@ variable "uploaders" {
   default     = []
 
   validation {
+    condition     = alltrue([for member in var.uploaders : can(regex(local.kinds, member))])
+    error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
+  }
+
+  validation {
     condition     = !anytrue([for member in var.uploaders : startswith(member, "all")])
     error_message = "Whoever uploads decides what is learned: name them."
   }
@@ -91,6 +125,11 @@ variable "invokers" {
   default     = []
 
   validation {
+    condition     = alltrue([for member in var.invokers : can(regex(local.kinds, member))])
+    error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
+  }
+
+  validation {
     condition     = !anytrue([for member in var.invokers : startswith(member, "all")])
     error_message = "For a public endpoint set predict_public = true, so that nobody does it by accident."
   }
@@ -100,6 +139,11 @@ variable "analysts" {
   description = "Read the BigQuery dataset."
   type        = set(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for member in var.analysts : can(regex(local.kinds, member))])
+    error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
+  }
 
   validation {
     condition     = !anytrue([for member in var.analysts : startswith(member, "all")])
@@ -124,6 +168,16 @@ variable "predict" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = var.predict.min_instances >= 0 && var.predict.min_instances <= var.predict.max_instances
+    error_message = "min_instances lies between 0 and max_instances."
+  }
+
+  validation {
+    condition     = var.predict.concurrency >= 1 && var.predict.concurrency <= 1000
+    error_message = "An instance takes 1 to 1000 requests at a time."
+  }
 }
 
 variable "job" {
@@ -152,6 +206,28 @@ variable "monthly_budget" {
   description = "An alert when the project's bill nears so many units of the billing account's currency; null: none. Needs the right to make budgets on the billing account."
   type        = number
   default     = null
+}
+
+variable "log_retention_days" {
+  description = "How long the prediction log is kept. Beyond 30 days Google charges for keeping it."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.log_retention_days >= 1 && var.log_retention_days <= 3650
+    error_message = "Cloud Logging keeps entries for 1 to 3650 days."
+  }
+}
+
+variable "sweep_silent_hours" {
+  description = "An alert when no sweep has ended for so long; more than the pause of sweep_schedule."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.sweep_silent_hours >= 1 && var.sweep_silent_hours <= 23
+    error_message = "Cloud Monitoring notices a silence of 1 to 23 hours."
+  }
 }
 
 variable "deletion_protection" {

@@ -14,7 +14,7 @@ from .settings import Settings
 
 SCOPE = "https://www.googleapis.com/auth/logging.read"
 ENTRIES = "https://logging.googleapis.com/v2/entries:list"
-NAMES = ("retrain", "on_upload", "predict")
+NAMES = ("retrain", "sweep", "on_upload", "predict")
 NAME = re.compile(r"[\w.-]{1,100}\Z")
 
 
@@ -59,7 +59,7 @@ def entries(settings: Settings, name: str, lines: int, session: Any = None) -> l
 
     Args:
         settings: the project, and the job's name.
-        name: retrain, on_upload or predict.
+        name: retrain, sweep, on_upload or predict.
         lines: at most so many.
         session: an authorised requests session; made from the default credentials when not given.
 
@@ -80,13 +80,15 @@ def entries(settings: Settings, name: str, lines: int, session: Any = None) -> l
 def _filter(settings: Settings, name: str) -> str:
     if name not in NAMES:
         raise NotFound(f"no logs of {name!r}; there are: {', '.join(NAMES)}")
-    if name == "retrain":
+    if name in ("retrain", "sweep"):
         job = settings.retrain_job.rsplit("/", 1)[-1]
+        job = job if name == "retrain" else f"{job.removesuffix('-retrain')}-sweep"
         return f'resource.type="cloud_run_job" AND resource.labels.job_name="{job if NAME.match(job) else ""}"'
     service = name.replace("_", "-")
     return f'resource.type="cloud_run_revision" AND resource.labels.service_name:"{service}"'
 
 
 def _line(entry: dict[str, Any]) -> str:
-    payload = entry.get("textPayload") or entry.get("jsonPayload") or entry.get("httpRequest") or ""
+    structured = entry.get("jsonPayload", {})
+    payload = entry.get("textPayload") or structured.get("message") or structured or entry.get("httpRequest") or ""
     return f"{entry.get('timestamp', '')} {entry.get('severity', '')} {payload}"

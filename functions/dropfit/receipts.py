@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from . import documents
+from . import documents, joblog
 from .encoding import sha256
 from .errors import ArtifactError, Conflict
 from .storage import Bucket, Stored
@@ -199,6 +199,8 @@ class Receipts:
             stored = self._bucket.stat(name(receipt.id))
             generation = stored.generation if stored else 0
         self._write(changed, generation)
+        if changed.state != receipt.state and not changed.is_open:
+            _tell(changed)
         return changed
 
     def _write(self, receipt: Receipt, generation: int) -> None:
@@ -239,6 +241,20 @@ class Receipts:
 
     def _listed(self) -> Iterator[Stored]:
         return self._bucket.list(PREFIX)
+
+
+def _tell(receipt: Receipt) -> None:
+    """Log an upload's outcome. Not its reason, which may quote the file."""
+    told = joblog.fields(
+        "upload",
+        outcome=receipt.state,
+        object=receipt.object.name,
+        generation=receipt.object.generation,
+        code=receipt.code,
+        version=receipt.version,
+    )
+    level = logging.ERROR if receipt.state == "failed" else logging.INFO
+    LOG.log(level, "%s: %s", receipt.object.name, receipt.state, extra=told)
 
 
 def name(receipt_id: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import documents
+from . import documents, joblog
 from .errors import DropfitError
 from .storage import Bucket
 
@@ -103,6 +103,20 @@ class RunLog:
         self.run.finished = dt.datetime.now(dt.UTC)
         self.run.outcome, self.run.reason = outcome, reason
         self.write()
+        self._tell(self.run.finished)
+
+    def _tell(self, finished: dt.datetime) -> None:
+        run = self.run
+        told = joblog.fields(
+            "run",
+            outcome=run.outcome,
+            run=run.id,
+            version=run.version,
+            seconds=round((finished - run.started).total_seconds(), 3),
+            uploads=len(run.receipts),
+        )
+        level = logging.ERROR if run.outcome == "failed" else logging.INFO
+        LOG.log(level, "%s %s: %s", run.outcome, run.version, run.reason, extra=told)
 
     def write(self) -> None:
         """Keep what is known now."""

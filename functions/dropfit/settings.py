@@ -190,6 +190,11 @@ def job_name() -> str:
     return os.environ.get("DROPFIT_JOB") or os.environ.get("CLOUD_RUN_EXECUTION") or "by-hand"
 
 
+def on_cloud_run() -> bool:
+    """Whether this process is a job or a service of Cloud Run, which says so in its environment."""
+    return bool(os.environ.get("CLOUD_RUN_JOB") or os.environ.get("K_SERVICE"))
+
+
 def home() -> Path:
     """The local cloud's folder: DROPFIT_HOME, or `.dropfit` beside this clone's pyproject.toml."""
     return Path(os.environ.get("DROPFIT_HOME") or Path(__file__).parents[2] / ".dropfit").absolute()
@@ -231,3 +236,13 @@ def let_children_import(places: Sequence[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     os.environ["PYTHONSAFEPATH"] = "1"
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode each compiles its imports again
+
+
+def terraform() -> str:
+    """The Terraform that is run: TERRAFORM, or the one on the PATH."""
+    return os.environ.get("TERRAFORM") or "terraform"
+
+
+def for_child(**more: str) -> dict[str, str]:
+    """The environment of a program that is started: this process's own, and more."""
+    return {**os.environ, **more}

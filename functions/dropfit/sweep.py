@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """After a 2xx no event comes again: what a crash left behind is found by looking, not by waiting.
 
-A timer of the local cloud, Cloud Scheduler in the cloud.
+A timer of the local cloud calls `sweep`; in the cloud Cloud Scheduler starts this module as a job:
+
+    set -a; . .dropfit/env; .venv/bin/python -m dropfit.sweep
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
+import sys
 
 import msgspec
 
-from . import lease, orders, refreshes, storage, view
-from .errors import ArtifactError
+from . import joblog, lease, orders, refreshes, storage, view
+from . import settings as config
+from .errors import ArtifactError, DropfitError
 from .launch import Launcher, launcher
 from .operations import settle_decided
 from .receipts import Receipt, Receipts, UploadedObject
@@ -20,7 +24,7 @@ from .registry import Registry
 from .settings import Settings
 from .storage import Buckets
 
-LOG = logging.getLogger(__name__)
+LOG = logging.getLogger("dropfit.sweep")  # also where this is started as a module
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -37,6 +41,17 @@ class Swept(msgspec.Struct, frozen=True):
     repaired: str = ""
 
 
+def main() -> int:
+    """Sweep the deployment that the environment names; 0 unless something has to be looked at again."""
+    joblog.set_up()
+    try:
+        tell(sweep(config.load()))
+    except DropfitError as fault:
+        LOG.error("stopped; the next sweep looks again: %s", fault)
+        return 1
+    return 0
+
+
 def sweep(settings: Settings) -> Swept:
     """Compare landing bucket and receipts, start a job when something waits and nobody works, mend the view.
 
@@ -46,6 +61,20 @@ def sweep(settings: Settings) -> Swept:
     buckets = storage.connect(settings)
     swept = sweep_with(settings, buckets, launcher(settings))
     return msgspec.structs.replace(swept, repaired=mend_view(settings, buckets))
+
+
+def tell(swept: Swept) -> None:
+    """Log what a sweep found."""
+    told = joblog.fields(
+        "sweep", registered=swept.registered, launched=bool(swept.launched), repaired=bool(swept.repaired)
+    )
+    LOG.info(
+        "swept: %d uploads had no event; job: %s; view: %s",
+        swept.registered,
+        swept.launched or "none needed",
+        swept.repaired or "right",
+        extra=told,
+    )
 
 
 def mend_view(settings: Settings, buckets: Buckets) -> str:
@@ -104,3 +133,7 @@ def _is_due(receipt: Receipt, settings: Settings, now: dt.datetime) -> bool:
         return True
     pause = settings.sweep_grace_seconds * max(1, (4**receipt.attempts - 1) / 3)
     return now - receipt.updated_at >= dt.timedelta(seconds=pause)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

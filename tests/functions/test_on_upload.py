@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import functions_framework
 import pytest
 
-from dropfit import launch, lease, storage
+from dropfit import joblog, launch, lease, storage
 from dropfit.errors import Unavailable
 from dropfit.receipts import Receipts, UploadedObject
 from dropfit.settings import Settings
@@ -166,3 +167,17 @@ def test_a_job_that_cannot_be_started_is_told_so_that_the_event_comes_again(
     monkeypatch.setattr(launch.sys, "executable", "/nowhere/python")
     assert door.send(door.put()) == 503
     assert len(door.receipts()) == 1
+
+
+def test_each_event_is_logged_with_what_was_done_about_it(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    first, second = door.put("a.csv"), door.put("b.csv")
+    receipts = Receipts(door.buckets.data)
+    receipts.advance(receipts.register(second)[0], state="kept")
+    caplog.clear()
+    for uploaded in (first, first, second):
+        door.send(uploaded)
+    door.send(first, type="another")
+    entries = [json.loads(joblog.Entry().format(record)) for record in caplog.records]
+    told = [(entry["outcome"], entry["object"]) for entry in entries if entry.get("kind") == "event"]
+    assert told == [("launched", "a.csv"), ("waits", "a.csv"), ("known", "b.csv"), ("refused", "")]

@@ -30,6 +30,16 @@ VARIABLES = {
     "settings": {"runner": "DataflowRunner"},
 }
 """A deployment with everything in it: the plan holds every resource there can be."""
+PIPELINE_VARIABLES = {
+    "project": "acme-dev",
+    "region": "europe-west1",
+    "environment": "dev",
+    "github_repository": "acme/dropfit",
+    "github_repository_id": "123456789",
+    "connection": "projects/acme-dev/locations/europe-west1/connections/github",
+    "github_actions": True,
+}
+"""A pipeline with both ways of redeploying, Cloud Build's and GitHub's."""
 LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 """Planning needs a state; this one is an empty file."""
 
@@ -82,6 +92,20 @@ def plan(infra: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def pipeline_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The plan of infra/pipeline/, which has a state of its own."""
+    return planned(copied(INFRA / "pipeline", tmp_path_factory.mktemp("terraform") / "pipeline"), PIPELINE_VARIABLES)
+
+
+@pytest.fixture(scope="session")
 def resources(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """Every resource of the plan: type, name, address, values."""
     return list(plan["planned_values"]["root_module"]["resources"])
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line before a little Google and a little Terraform."""
+    from on_stage import Stage
+
+    return Stage(tmp_path, monkeypatch)

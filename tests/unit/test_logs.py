@@ -46,15 +46,21 @@ class Logging:
 def test_the_jobs_entries_come_oldest_first_whatever_form_they_have() -> None:
     api = Logging(
         [
-            {"timestamp": "2026-01-02", "severity": "ERROR", "jsonPayload": {"message": "b"}},
+            {"timestamp": "2026-01-02", "severity": "ERROR", "jsonPayload": {"message": "b", "kind": "run"}},
             {"timestamp": "2026-01-01", "severity": "INFO", "textPayload": "a"},
         ]
     )
     told = logs.entries(CLOUD, "retrain", 50, api)
-    assert told == ["2026-01-01 INFO a", "2026-01-02 ERROR {'message': 'b'}"]
+    assert told == ["2026-01-01 INFO a", "2026-01-02 ERROR b"]
     assert api.asked["url"] == "https://logging.googleapis.com/v2/entries:list"
     assert api.asked["resourceNames"] == ["projects/p"]
     assert 'job_name="dropfit-retrain"' in api.asked["filter"]
+
+
+def test_the_sweeps_entries_are_those_of_the_job_beside_it() -> None:
+    api = Logging([])
+    assert logs.entries(CLOUD, "sweep", 50, api) == []
+    assert 'job_name="dropfit-sweep"' in api.asked["filter"]
 
 
 def test_a_functions_entries_are_those_of_its_service() -> None:

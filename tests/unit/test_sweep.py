@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from fakes import FakeBucket, completed, settings
 
-from dropfit import orders, refreshes
+from dropfit import orders, refreshes, storage, sweep
 from dropfit.errors import Unavailable
 from dropfit.lease import Lease
 from dropfit.receipts import PREFIX, Receipt, Receipts, UploadedObject
@@ -180,3 +183,50 @@ def test_storage_that_does_not_answer_is_told(buckets: Buckets) -> None:
     landing.fail("list")
     with pytest.raises(Unavailable):
         sweep_with(SETTINGS, buckets, Launches())
+
+
+ENVIRONMENT = {
+    "GOOGLE_CLOUD_PROJECT": "p",
+    "DROPFIT_LANDING_BUCKET": "landing",
+    "DROPFIT_DATA_BUCKET": "data",
+    "DROPFIT_MODELS_BUCKET": "models",
+}
+
+
+@pytest.fixture
+def deployed(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Launches:
+    """The environment of the sweep's job, over buckets in memory."""
+    launches = Launches()
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(storage, "connect", lambda settings: buckets)
+    monkeypatch.setattr(sweep, "launcher", lambda settings: launches)
+    return launches
+
+
+def test_the_sweeps_job_takes_in_what_no_event_announced_and_says_so(
+    buckets: Buckets, deployed: Launches, caplog: pytest.LogCaptureFixture
+) -> None:
+    drop(buckets, "lost.csv", GRACE + 1)
+    caplog.set_level("INFO")
+    assert sweep.main() == 0
+    assert deployed.count == 1
+    assert "1 uploads had no event; job: job 1" in caplog.text
+
+
+def test_the_sweeps_job_fails_when_it_has_to_look_again(
+    buckets: Buckets, deployed: Launches, caplog: pytest.LogCaptureFixture
+) -> None:
+    landing: FakeBucket = buckets.landing  # type: ignore[assignment]
+    landing.fail("list")
+    assert sweep.main() == 1
+    assert "the next sweep looks again" in caplog.text
+
+
+def test_started_as_a_module_without_settings_it_names_those_that_are_missing(
+    clean: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-P", "-m", "dropfit.sweep"]
+    done = subprocess.run(command, env=clean, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert all(name in done.stderr for name in ENVIRONMENT)
