@@ -48,6 +48,20 @@ resource "google_logging_project_exclusion" "predictions" {
   depends_on = [google_logging_project_sink.predictions] # the other way round lines would be lost
 }
 
+# What Cloud Run itself says of each request: our own line says more, and at millions a day this costs as much.
+resource "google_logging_project_exclusion" "requests" {
+  count = var.predict.request_log ? 0 : 1
+
+  name        = "${var.name}-predict-requests"
+  description = "Cloud Run's own entries of predict's requests."
+  filter = join(" AND ", [
+    "resource.type=\"cloud_run_revision\"",
+    "resource.labels.service_name=\"${var.name}-predict\"",
+    "log_id(\"run.googleapis.com/requests\")",
+    "httpRequest.status<500",
+  ])
+}
+
 # Its view _AllLogs is DROPFIT_LOG_TABLE, see settings.tf.
 resource "google_logging_linked_dataset" "predictions" {
   link_id     = "${local.dataset}_logs"
@@ -59,10 +73,11 @@ resource "google_logging_linked_dataset" "predictions" {
 
 # BigQuery's roles on the linked dataset decide who reads it there; Cloud Logging's viewAccessor opens Cloud Logging's
 # own doors. The job makes the view prediction_log over it and counts in that; whoever reads the view reads this too.
+# It holds what clients sent, so that analysts do not: who shall, becomes an operator, or is named here.
 resource "google_bigquery_dataset_iam_member" "prediction_log" {
   for_each = merge(
     { retrain = local.member.retrain },
-    { for member in setunion(var.operators, var.analysts) : member => member },
+    { for member in var.operators : member => member },
   )
 
   dataset_id = google_logging_linked_dataset.predictions.link_id

@@ -46,7 +46,7 @@ resource "google_cloud_run_v2_service" "predict" {
 
       resources {
         limits            = { cpu = var.predict.cpu, memory = var.predict.memory }
-        cpu_idle          = true
+        cpu_idle          = var.predict.billing == "requests"
         startup_cpu_boost = true
       }
 

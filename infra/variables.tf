@@ -158,13 +158,15 @@ variable "predict_public" {
 }
 
 variable "predict" {
-  description = "Size of the predict function. min_instances = 1 has no cold starts, and costs while nobody calls."
+  description = "The predict function. min_instances = 1 has no cold starts, and costs while nobody calls; billing by instances is cheaper from some 900,000 predictions a day; without request_log Cloud Run's own entry of each request is not kept (docs/deploy.md, What it costs)."
   type = object({
     cpu           = optional(string, "1")
     memory        = optional(string, "1Gi")
     concurrency   = optional(number, 80)
     min_instances = optional(number, 0)
     max_instances = optional(number, 10)
+    billing       = optional(string, "requests")
+    request_log   = optional(bool, true)
   })
   default  = {}
   nullable = false
@@ -177,6 +179,11 @@ variable "predict" {
   validation {
     condition     = var.predict.concurrency >= 1 && var.predict.concurrency <= 1000
     error_message = "An instance takes 1 to 1000 requests at a time."
+  }
+
+  validation {
+    condition     = contains(["requests", "instances"], var.predict.billing)
+    error_message = "predict.billing is \"requests\" or \"instances\"."
   }
 }
 

@@ -313,15 +313,37 @@ def test_a_line_of_the_prediction_log_is_kept_once_where_bigquery_reads_it(resou
     assert TABLE.match(env["DROPFIT_LOG_TABLE"])
 
 
-def test_who_reads_the_log_is_the_job_and_the_people_and_nobody_else(resources: list[Resource]) -> None:
+def test_who_reads_the_log_is_the_job_and_the_operators_and_nobody_else(resources: list[Resource]) -> None:
     grants = named(resources, "google_bigquery_dataset_iam_member").values()
     readers = {(g["member"], g["role"]) for g in grants if g["dataset_id"] == "dropfit_logs"}
     members = {
         "serviceAccount:dropfit-retrain@acme-dev.iam.gserviceaccount.com",
         *VARIABLES["operators"],
-        *VARIABLES["analysts"],
     }
     assert readers == {(member, "roles/bigquery.dataViewer") for member in members}
+
+
+def test_cloud_runs_own_entries_of_requests_are_kept_unless_asked_otherwise(infra: Path) -> None:
+    def excluded(predict: dict[str, Any]) -> set[str]:
+        found = planned(infra, VARIABLES | {"predict": predict})["planned_values"]["root_module"]["resources"]
+        return {r["values"]["filter"] for r in found if r["type"] == "google_logging_project_exclusion"}
+
+    assert len(excluded({})) == 1  # the prediction log, from the default bucket
+    (requests,) = excluded({"request_log": False}) - excluded({})
+    assert 'service_name="dropfit-predict"' in requests
+    assert "httpRequest.status<500" in requests  # failures stay
+
+
+def test_predict_is_billed_by_requests_unless_asked_otherwise(infra: Path) -> None:
+    def idle(predict: dict[str, Any]) -> bool:
+        found = planned(infra, VARIABLES | {"predict": predict})["planned_values"]["root_module"]["resources"]
+        service = named(found, "google_cloud_run_v2_service")["predict"]
+        return bool(service["template"][0]["containers"][0]["resources"][0]["cpu_idle"])
+
+    assert idle({})
+    assert not idle({"billing": "instances"})
+    with pytest.raises(AssertionError, match=r"predict\.billing"):
+        idle({"billing": "never"})
 
 
 def test_a_log_that_forgets_before_its_requests_are_counted_is_refused(infra: Path) -> None:
