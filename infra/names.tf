@@ -17,7 +17,7 @@ locals {
     predict   = "${local.registry}/predict:${trimprefix(local.code, "functions-")}"
     job       = "${local.registry}/job:${var.image_tag}"
   }
-  base_image = "${var.region}-docker.pkg.dev/serverless-runtimes/google-22/runtimes/python311"
+  base_image = "python311" # of the functions, as Google calls it
 
   # Service accounts by runtime. Made of account_id, which is known before the account is there, so that a plan says who
   # gets which role; and which makes whatever names one of them wait for it.

@@ -70,7 +70,11 @@ def of(said: str, key: str, terraform: str = "terraform -chdir=infra") -> str:
     first = (found[0] if found else _legible(said[-LONGEST:]))[:LONGEST] or "it ended without a word."
     more = f"\n({len(found) - 1} more errors.)" if len(found) > 1 else ""
     advice = next((text for pattern, text in KNOWN if re.search(pattern, said)), "")
-    advice = advice.format(env=key, terraform=terraform) if advice else "Mend it and run the same command again: it goes on where it was."
+    advice = (
+        advice.format(env=key, terraform=terraform)
+        if advice
+        else "Mend it and run the same command again: it goes on where it was."
+    )
     return f"{first}{more}\n{advice}"
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dropfit.errors import DeployError, NotFound, Refused
 from dropfit.rest import Api
 
-from .checks_project import FIRST
 from .environment import Environment
+from .needed import FIRST
 
 URL = "https://serviceusage.googleapis.com/v1"
 PROJECTS = "https://cloudresourcemanager.googleapis.com/v3/projects"

@@ -112,7 +112,7 @@ def waiting(look: Look) -> Iterator[Told]:
         return
     name = f"{environment.dead_letters} --project={environment.project}"
     yield warn(
-        f"{count} of them: on_upload did not take so many events",
+        f"events that on_upload did not take, and that wait here: {count}",
         "The sweep takes uploads in without their events; `dropfit status` says what became of them.",
         "To see why, look at on_upload's log and at the events themselves:",
         f"$ gcloud run services logs read {environment.name}-on-upload {_where(look)}",
@@ -124,7 +124,7 @@ def waiting(look: Look) -> Iterator[Told]:
 
 def deploy(look: Look) -> tuple[str, str]:
     """What to do about something that Terraform makes, or mends."""
-    return "Terraform makes it so:", f"$ dropfit deploy {look.environment.key}"
+    return "Terraform makes it so:", f"$ .venv/bin/dropfit deploy {look.environment.key}"
 
 
 def _connect(look: Look) -> str:

@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dropfit import settings
-from dropfit.errors import Refused, Unavailable
+from dropfit.errors import DropfitError, Refused, Unavailable
 
 from .environment import INFRA, ROOT
 from .look import Check, Look, Told, fail, ok, unseen, warn
 
 SECONDS = 30.0
 INSTALL = "Install it: https://developer.hashicorp.com/terraform/install"
-LOGIN = "$ gcloud auth application-default login"
 
 
 def terraform(_: Look) -> Iterator[Told]:
@@ -69,17 +68,40 @@ def credentials(look: Look) -> Iterator[Told]:
         email = look.who()
     except Unavailable as error:
         if _no_network(error):
-            yield fail(f"Google did not answer: {error}", "Look at this machine's network or proxy, and try again.")
+            cause = str(error).rpartition("(Caused by ")[2].removesuffix(")")
+            yield fail(f"Google did not answer: {cause}", "Look at this machine's network or proxy, and try again.")
         else:
-            yield fail(f"no default credentials that work: {_cause(error)}", LOGIN)
+            yield fail(f"no default credentials that work: {_cause(error)}", *_login(look))
         return
     except Refused as error:
-        if error.status == 401:
-            yield fail(f"Google does not take the default credentials: {error.said}", LOGIN)
-        else:
+        if error.status == 401 and not _taken(look):
+            yield fail(f"Google does not take the default credentials: {error.said}", *_login(look))
+            return
+        if error.status != 401:
             yield unseen(look, error)
-        return
+            return
+        email = ""
     yield ok(email or "they work; they do not tell whose they are")
+
+
+def _login(look: Look) -> tuple[str, str, str]:
+    quota = f"$ gcloud auth application-default set-quota-project {look.environment.project}"
+    return (
+        "Sign in, and say whose quota your requests count against:",
+        "$ gcloud auth application-default login",
+        quota,
+    )
+
+
+def _taken(look: Look) -> bool:
+    """Whether Google takes them for the project: a build's token need not be good for asking whose it is."""
+    try:
+        look.get(look.project)
+    except Refused as error:
+        return error.status != 401
+    except DropfitError:
+        return False
+    return True
 
 
 def required() -> str:

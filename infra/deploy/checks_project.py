@@ -3,62 +3,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dropfit.errors import NotFound, Refused
 
-from .environment import INFRA, Environment
 from .look import Check, Look, Told, fail, is_off, ok, unseen, warn
+from .needed import FIRST, permissions, services
 
 BILLING = "https://cloudbilling.googleapis.com/v1"
 USAGE = "https://serviceusage.googleapis.com/v1"
-FIRST = tuple(f"{api}.googleapis.com" for api in ("cloudresourcemanager", "iam", "serviceusage", "storage"))
-"""Without these Terraform cannot begin."""
 AT_MOST = 30
 """Services that one request may ask for."""
 SHOWN = 4
 """So many missing permissions are named; the roles tell the rest."""
-
-NEEDED = {
-    "roles/serviceusage.serviceUsageAdmin": ["serviceusage.services.enable", "serviceusage.services.use"],
-    "roles/resourcemanager.projectIamAdmin": ["resourcemanager.projects.setIamPolicy"],
-    "roles/iam.serviceAccountAdmin": ["iam.serviceAccounts.create", "iam.serviceAccounts.setIamPolicy"],
-    "roles/iam.serviceAccountUser": ["iam.serviceAccounts.actAs"],
-    "roles/storage.admin": ["storage.buckets.create", "storage.buckets.setIamPolicy", "storage.objects.create"],
-    "roles/artifactregistry.admin": [
-        "artifactregistry.repositories.create",
-        "artifactregistry.repositories.setIamPolicy",
-    ],
-    "roles/cloudbuild.builds.editor": ["cloudbuild.builds.create", "cloudbuild.builds.get"],
-    "roles/run.admin": [
-        "run.services.create",
-        "run.services.setIamPolicy",
-        "run.jobs.create",
-        "run.jobs.setIamPolicy",
-    ],
-    "roles/eventarc.admin": ["eventarc.triggers.create"],
-    "roles/pubsub.admin": [
-        "pubsub.topics.create",
-        "pubsub.topics.setIamPolicy",
-        "pubsub.subscriptions.create",
-        "pubsub.subscriptions.update",
-        "pubsub.subscriptions.setIamPolicy",
-    ],
-    "roles/bigquery.dataOwner": ["bigquery.datasets.create", "bigquery.datasets.update"],
-    "roles/cloudscheduler.admin": ["cloudscheduler.jobs.create"],
-    "roles/logging.configWriter": ["logging.buckets.create", "logging.links.create", "logging.sinks.create"],
-    "roles/monitoring.editor": [
-        "monitoring.alertPolicies.create",
-        "monitoring.dashboards.create",
-        "monitoring.notificationChannels.create",
-        "monitoring.uptimeCheckConfigs.create",
-    ],
-}
-"""Role -> what of it deploying needs. The role is the smallest of Google's own that has all of it."""
-NEEDED_FOR_DATAFLOW = {
-    "roles/compute.networkAdmin": ["compute.networks.create", "compute.subnetworks.create"],
-}
 
 
 def exists(look: Look) -> Iterator[Told]:
@@ -131,16 +88,6 @@ def budget(look: Look) -> Iterator[Told]:
     )
 
 
-def services(environment: Environment) -> list[str]:
-    """The APIs that a deployment needs: those of apis.tf, which switches them on, and those that come before it."""
-    file = INFRA / "apis.tf"
-    text = re.sub(r"#.*", "", file.read_text()) if file.is_file() else ""
-    named = set(re.findall(r"\b[a-z]+\.googleapis\.com", text))
-    unused = set() if environment.dataflow else {"compute.googleapis.com", "dataflow.googleapis.com"}
-    unused |= {"billingbudgets.googleapis.com"} if environment.monthly_budget is None else set()
-    return sorted({*named, *FIRST} - unused)
-
-
 def apis(look: Look) -> Iterator[Told]:
     """Which of the needed APIs are off?"""
     parent = f"projects/{look.environment.project}"
@@ -171,17 +118,15 @@ def apis(look: Look) -> Iterator[Told]:
 
 def roles(look: Look) -> Iterator[Told]:
     """Has the caller the permissions that deploying needs?"""
-    needed = dict(NEEDED)
-    if look.environment.dataflow:
-        needed |= NEEDED_FOR_DATAFLOW
-    everything = [permission for permissions in needed.values() for permission in permissions]
+    needed = permissions(look.environment)
+    everything = [permission for many in needed.values() for permission in many]
     missing = set(look.lacking(look.project, everything))
     if not missing:
         yield ok(f"you have all {len(everything)} permissions that deploying needs")
         return
     lacks = [permission for permission in everything if permission in missing]
     short = ", ".join(lacks[:SHOWN]) + (f" and {len(lacks) - SHOWN} more" if len(lacks) > SHOWN else "")
-    grants = [look.grant(role) for role, permissions in needed.items() if missing & set(permissions)]
+    grants = [look.grant(role) for role, many in needed.items() if missing & set(many)]
     yield fail(
         f"of {len(everything)} permissions that deploying needs you lack {len(lacks)}: {short}",
         "An owner of the project has all of them. Or somebody who may give rights runs:",

@@ -9,7 +9,7 @@ from typing import Any
 
 from dropfit.errors import DropfitError, NotFound, Refused
 
-from .look import Check, Look, Told, fail, host, is_off, ok, unseen, warn
+from .look import Check, Look, Told, fail, host, is_off, ok, switch_on, unseen, warn
 
 SERVICES = {
     "Cloud Run": "https://run.googleapis.com/v1",
@@ -58,8 +58,7 @@ def _together(look: Look, unasked: list[tuple[str, DropfitError]]) -> Iterator[T
         apis = [f"{host(error)}.googleapis.com" for error in off.values()]
         yield warn(
             f"could not look for {', '.join(off)}: {'their APIs are' if len(off) > 1 else 'its API is'} off",
-            "`dropfit deploy` switches on what it needs. To look before:",
-            look.enable(*apis),
+            *switch_on(look, apis),
         )
 
 

@@ -55,7 +55,9 @@ def _who_may_call(
         if everybody:
             take = f"$ gcloud run services remove-iam-policy-binding {name} --member={everybody[0]}"
             take += f" --role=roles/run.invoker {_where(look)}"
-        return fail(f"anybody may call {name}: {how}", "Nobody wanted that in the tfvars. To take it away:", take)
+        begin = f"infra/{look.environment.tfvars.name} does not say so. To take it away:"
+        meant = () if internal else ("If it is meant, write predict_public = true there.",)
+        return fail(f"anybody may call {name}: {how}", begin, take, *meant)
     if wanted and not open_to_all:
         console = f"https://console.cloud.google.com/iam-admin/orgpolicies?project={look.environment.project}"
         return warn(
@@ -133,12 +135,12 @@ def alerts(look: Look) -> Iterator[Told]:
         yield warn(
             f"{len(deaf)} of {len(ours)} alerts tell nobody",
             f'infra/{environment.tfvars.name}: alert_emails = ["you@example.com"], then',
-            f"$ dropfit deploy {environment.key}",
+            f"$ .venv/bin/dropfit deploy {environment.key}",
         )
     if off:
         yield warn(f"switched off: {', '.join(off)}", *deploy(look))
     if not deaf and not off:
-        yield ok(f"{len(ours)} of them, each with somebody who is told")
+        yield ok(f"{len(ours)} in all, each with somebody who is told")
 
 
 def _is_ours(look: Look, policy: Mapping[str, Any]) -> bool:

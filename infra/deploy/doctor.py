@@ -62,7 +62,7 @@ def _while_it_goes(look: Look, stages: Sequence[Sequence[Check]]) -> list[Findin
         findings += found
         left = [check for stage in stages[at + 1 :] for check in stage]
         if left and any(one.verdict == "fail" for one in found):
-            says = f"{len(left)} more checks were not made: they need {found[-1].group}"
+            says = f"{len(left)} more checks were not made: they need the {found[-1].group}"
             return [*findings, Finding("the rest", "not looked at", "warn", says)]
     return findings
 

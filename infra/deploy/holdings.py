@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -73,30 +74,41 @@ def cost(holdings: Iterable[Holding]) -> str:
     return f"{size / 1e9:,.2f} GB cost about ${size / 1e9 * GB_MONTH:,.2f} a month (list price, ${GB_MONTH} a GB)"
 
 
-def _bucket(name: str, api: Api) -> Holding | None:
-    count = size = 0
-    token: str = ""
+def _listed(url: str, key: str, api: Api, **asked: str) -> tuple[list[Any], bool]:
+    """What a list holds, and whether it goes on beyond what a person waits for.
+
+    Raises:
+        NotFound: when what it is in is not there.
+    """
+    items: list[Any] = []
+    token = ""
     for _ in range(PAGES):
-        asked = {"versions": "true", "maxResults": "1000", "fields": "items(size),nextPageToken"}
-        try:
-            page = api.get(f"{STORAGE}/b/{name}/o", asked | ({"pageToken": token} if token else {}))
-        except NotFound:
-            return None
-        items = page.get("items", [])
-        count += len(items)
-        size += sum(int(item.get("size", 0)) for item in items)
+        page = api.get(url, {"maxResults": "1000", **asked, **({"pageToken": token} if token else {})})
+        items += page.get(key, [])
         token = str(page.get("nextPageToken", ""))
         if not token:
             break
-    more = "more than " if token else ""
-    return Holding(f"gs://{name}", f"{more}{count:,} objects, older versions included, {size / 1e6:,.1f} MB", size)
+    return items, bool(token)
+
+
+def _bucket(name: str, api: Api) -> Holding | None:
+    fields = "items(size),nextPageToken"
+    try:
+        items, goes_on = _listed(f"{STORAGE}/b/{name}/o", "items", api, versions="true", fields=fields)
+    except NotFound:
+        return None
+    size = sum(int(item.get("size", 0)) for item in items)
+    more = "more than " if goes_on else ""
+    return Holding(
+        f"gs://{name}", f"{more}{len(items):,} objects, older versions included, {size / 1e6:,.1f} MB", size
+    )
 
 
 def _dataset(environment: Environment, api: Api) -> Holding | None:
     name = environment.name.replace("-", "_")
     url = f"{BIGQUERY}/projects/{environment.project}/datasets/{name}/tables"
     try:
-        listed = api.get(url, {"maxResults": "1000"}).get("tables", [])
+        listed, _ = _listed(url, "tables", api)
     except NotFound:
         return None
     tables = [str(table["tableReference"]["tableId"]) for table in listed if table.get("type") == "TABLE"]

@@ -33,7 +33,7 @@ LOGS = "https://logging.googleapis.com/v2/entries:list"
 RUNTIME = "python311"
 """Google's name of the functions' base image."""
 FUNCTIONS = {"on-upload": ("on_upload", "on_upload.py"), "predict": ("predict", "predict.py")}
-"""Image -> target and source file. Terraform names the same; a test compares them."""
+"""Image -> target and source file, as Terraform has them."""
 LOOK = 5.0
 """Seconds between two looks at the builds."""
 PATIENCE = 30 * 60.0

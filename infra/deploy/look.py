@@ -14,6 +14,7 @@ from dropfit.errors import DropfitError, NotFound, Refused, Unavailable
 from dropfit.rest import Api
 
 from .environment import Environment
+from .needed import services
 
 Verdict = Literal["ok", "warn", "fail"]
 AT_ONCE = 8
@@ -188,11 +189,18 @@ def unseen(look: Look, error: DropfitError) -> Told:
         return warn(f"could not look, because Google takes another project for yours: {said}", command)
     if is_off(error):
         service = f"{host(error)}.googleapis.com"
-        later = "`dropfit deploy` switches on what it needs. To look before:"
-        return warn(f"could not look, because {service} is off in {project}", later, look.enable(service))
+        return warn(f"could not look, because {service} is off in {project}", *switch_on(look, [service]))
     role = "roles/serviceusage.serviceUsageConsumer" if error.reason == "USER_PROJECT_DENIED" else "roles/viewer"
     remedy = ("Somebody who may give rights in the project runs:", look.grant(role)) if error.status == 403 else ()
     return warn(f"could not look, because Google refuses: {said}", *remedy)
+
+
+def switch_on(look: Look, off: Sequence[str]) -> tuple[str, str]:
+    """What to do about APIs that are off: the same for all that deploying needs, so that it is told once."""
+    all_needed = services(look.environment)
+    if set(off) <= set(all_needed):
+        return "`dropfit deploy` switches on all that it needs. To look before:", look.enable(*all_needed)
+    return "Deploying does not need it, looking does. To look:", look.enable(*off)
 
 
 def is_off(error: Refused) -> bool:

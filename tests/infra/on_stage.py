@@ -211,7 +211,7 @@ class Stage:
         for what, items in objects.items():
             things[f"{STORAGE}/b/acme-dev-dropfit-{what}/o"] = {"items": items}
         tables = "https://bigquery.googleapis.com/bigquery/v2/projects/acme-dev/datasets/dropfit/tables"
-        names = {"predictions__v1": "TABLE", "predictions": "VIEW"}
+        names = {"predictions": "VIEW", "predictions__v1": "TABLE"}
         listed = [{"tableReference": {"tableId": name}, "type": kind} for name, kind in names.items()]
         things[tables] = {"tables": listed}
         things[f"{tables}/predictions__v1"] = {"numRows": "15188", "numBytes": "1000000000"}

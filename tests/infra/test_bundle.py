@@ -116,7 +116,15 @@ def test_a_changed_byte_renames_what_it_is_in_and_nothing_else(
 
 
 OUTSIDE = ["docs/deploy.md", "tests/unit/test_new.py", "infra/main.tf", "README.md", "requirements/dev.txt"]
-LEFT = ["predict.py~", ".predict.py.swp", "#predict.py#", ".DS_Store", "dropfit/problem.py.orig", "__pycache__/x.pyc"]
+LEFT = [
+    "predict.py~",
+    ".predict.py.swp",
+    "#predict.py#",
+    ".DS_Store",
+    "dropfit/problem.py.orig",
+    "__pycache__/x.nbi",
+    "x.pyc",
+]
 
 
 def test_what_is_outside_changes_no_name(original: Path, tree: Path) -> None:

@@ -198,6 +198,9 @@ class Run:
 
             def do_CONNECT(self) -> None:
                 self.tunnel = self.path
+                if self.path != "run.googleapis.com:443":  # google-auth asks another where a key may be used
+                    self.send_error(502)
+                    return
                 self.send_response(200)
                 self.end_headers()
                 self.connection = context.wrap_socket(self.connection, server_side=True)
@@ -301,7 +304,7 @@ def test_the_image_has_its_bytecode_and_its_size(image: tuple[Path, Path]) -> No
     assert compiled > 0.98
     size = sum(path.stat().st_size for path in prefix.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
     print(f"\n{size:.0f} MB of packages in the image, besides its base")
-    assert size < 1150
+    assert size < 1200  # 1,126 when this was written
     assert not (site / "google/cloud/aiplatform").exists()
 
 

@@ -204,7 +204,7 @@ def test_apis_that_nobody_here_may_switch_on_are_named_with_the_command_for_an_o
     stage.google.denied = {"serviceusage.v1.services.batchEnable"}
     told = stage.type("deploy", "--yes")
     assert told.code == 1
-    assert "gcloud services enable serviceusage.googleapis.com" in told.text
+    assert "gcloud services enable cloudresourcemanager.googleapis.com" in told.text
     assert "storage.v1.buckets.insert" not in written(stage)
 
 

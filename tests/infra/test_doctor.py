@@ -15,7 +15,7 @@ from healthy import BILLING, DATASET, ENVIRONMENT, PROJECT, QUOTAS, REGION, buck
 
 from dropfit.errors import Refused, Unavailable
 from dropfit.rest import Api
-from infra.deploy import checks_project, doctor
+from infra.deploy import checks_project, doctor, look, needed
 from infra.deploy.checks_region import SERVICES
 from infra.deploy.environment import Environment
 from infra.deploy.look import Finding
@@ -87,7 +87,7 @@ def _quota(value: int) -> Sickness:
 
 
 def _lacks(*permissions: str) -> Sickness:
-    everything = {one for many in checks_project.NEEDED.values() for one in many}
+    everything = {one for many in needed.NEEDED.values() for one in many}
     return lambda google: setattr(google, "granted", everything - set(permissions))
 
 
@@ -235,12 +235,12 @@ def test_who_has_no_rights_at_all_gets_one_finding_with_every_role() -> None:
     google.granted = set()
     found = sick(google)
     assert "you lack 33: serviceusage.services.enable" in found.says
-    assert [role for role in checks_project.NEEDED if f"--role={role} " not in found.remedy] == []
+    assert [role for role in needed.NEEDED if f"--role={role} " not in found.remedy] == []
 
 
 def test_apis_that_are_off_are_no_fault_as_long_as_they_may_be_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = ["pubsub.googleapis.com", "storage.googleapis.com", *(f"a{n}.googleapis.com" for n in range(40))]
-    monkeypatch.setattr(checks_project, "services", lambda environment: needed)
+    some = ["pubsub.googleapis.com", "storage.googleapis.com", *(f"a{n}.googleapis.com" for n in range(40))]
+    monkeypatch.setattr(checks_project, "services", lambda environment: some)
     google = empty()
     google.off.add("pubsub")
     apis = next(one for one in before(google) if one.check == "APIs")
@@ -254,12 +254,12 @@ def test_apis_that_are_off_are_no_fault_as_long_as_they_may_be_switched_on(monke
 
 def test_the_needed_apis_are_those_of_the_terraform() -> None:
     for environment in (ENVIRONMENT, DATAFLOW, BUDGET):
-        needed = set(checks_project.services(environment))
-        assert set(checks_project.FIRST) <= needed
-        assert ("dataflow.googleapis.com" in needed) <= environment.dataflow
-        assert ("billingbudgets.googleapis.com" in needed) <= (environment.monthly_budget is not None)
-    if (checks_project.INFRA / "apis.tf").is_file():
-        everything = set(checks_project.services(msgspec.structs.replace(DATAFLOW, monthly_budget=1.0)))
+        apis = set(needed.services(environment))
+        assert set(needed.FIRST) <= apis
+        assert ("dataflow.googleapis.com" in apis) <= environment.dataflow
+        assert ("billingbudgets.googleapis.com" in apis) <= (environment.monthly_budget is not None)
+    if (needed.INFRA / "apis.tf").is_file():
+        everything = set(needed.services(msgspec.structs.replace(DATAFLOW, monthly_budget=1.0)))
         assert {f"{api}.googleapis.com" for api in ("run", "eventarc", "pubsub", "dataflow")} <= everything
 
 
@@ -272,6 +272,17 @@ def test_in_a_new_project_with_every_api_off_nothing_crashes_and_nothing_counts_
     assert unseen == {"billing", "services", "dataset", "Cloud Run"}
     assert all("could not look" in one.says and one.remedy for one in found if one.verdict == "warn")
     assert len([one for one in found if one.check == "services"]) == 1
+
+
+def test_apis_that_deploying_switches_on_anyway_have_one_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    all_needed = ["bigquery.googleapis.com", "eventarc.googleapis.com", "run.googleapis.com"]
+    monkeypatch.setattr(look, "services", lambda environment: all_needed)
+    google = empty()
+    google.off |= {"run", "bigquery", "cloudquotas"}
+    remedies = {one.check: one.remedy for one in before(google) if one.verdict == "warn"}
+    assert remedies["services"] == remedies["dataset"]
+    assert f"gcloud services enable {' '.join(all_needed)} --project=acme-dev" in remedies["dataset"]
+    assert "Deploying does not need it" in remedies["Cloud Run"]
 
 
 @pytest.mark.parametrize(
@@ -342,10 +353,15 @@ def test_without_credentials_the_rest_is_not_looked_at_and_says_so() -> None:
         who, rest = _credentials(NoCredentials(cause))
         assert (who.check, who.verdict) == ("who you are", "fail")
         assert "gcloud auth application-default login" in who.remedy
+        assert "gcloud auth application-default set-quota-project acme-dev" in who.remedy
         assert (rest.verdict, rest.group) == ("warn", "the rest")
-        assert "need credentials" in rest.says
-    who, _ = _credentials(NoCredentials(TransportError("no route to host")))
+        assert "need the credentials" in rest.says
+    lost = (
+        "HTTPSConnectionPool: Max retries exceeded with url: /token (Caused by NameResolutionError('no such host'))"
+    )
+    who, _ = _credentials(NoCredentials(TransportError(lost)))
     assert who.verdict == "fail"
+    assert who.says == "Google did not answer: NameResolutionError('no such host')"
     assert "network" in who.remedy
     who, _ = _credentials(NoCredentials(Refused(f"{USERINFO}: 401", 401, "", "Invalid Credentials")))
     assert who.verdict == "fail"

@@ -113,7 +113,7 @@ SICK: dict[str, tuple[Sickness, str, str, list[str], list[str]]] = {
     ),
     "dead letters wait": (
         lambda google: google.things.update({SERIES: waiting(3)}),
-        "waiting", "warn", ["3 of them"],
+        "waiting", "warn", ["wait here: 3"],
         ["gcloud pubsub subscriptions pull dropfit-dead-letters", "gcloud run services logs read dropfit-on-upload"],
     ),
     "nobody knows whether dead letters wait": (_gone(SERIES), "waiting", "warn", ["could not look"], ["Minutes"]),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import copied, planned, run_terraform
 
-from infra.deploy.checks_project import NEEDED, NEEDED_FOR_DATAFLOW
+from infra.deploy.needed import NEEDED, NEEDED_FOR_DATAFLOW
 from infra.deploy.environment import Environment
 
 pytestmark = pytest.mark.infra

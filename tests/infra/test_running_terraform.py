@@ -161,7 +161,7 @@ def test_without_terraform_it_is_told_what_to_install(terraform: Terraform, monk
         ("could not find default credentials", "gcloud auth application-default login"),
         ("oauth2: invalid_grant: reauth related error", "Your login has expired"),
         ("Error acquiring the state lock", "force-unlock"),
-        ("googleapi: Error 409: already exists, alreadyExists", "import ADDRESS ID"),
+        ("googleapi: Error 409: already exists, alreadyExists", "import -var-file=dev.tfvars ADDRESS ID"),
         ("googleapi: Error 403: caller lacks permission", "`dropfit doctor dev` says which role"),
         ("Failed to query available provider packages", "registry.terraform.io"),
         ("billing account for project is closed", "gcloud billing projects link"),

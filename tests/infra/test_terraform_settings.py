@@ -196,6 +196,24 @@ def test_the_functions_that_terraform_names_are_there_and_are_of_their_kind(reso
 
 
 @pytest.mark.infra
+def test_an_image_is_built_as_terraform_describes_it(resources: list[dict[str, Any]]) -> None:
+    images = pytest.importorskip("infra.deploy.images")
+    described, built = {}, {}
+    for service in named(resources, "google_cloud_run_v2_service"):
+        (build,) = service["build_config"]
+        assert build["image_uri"] == service["template"][0]["containers"][0]["image"]
+        name = build["image_uri"].rpartition("/")[2].partition(":")[0]
+        described[name] = (build["function_target"], build["environment_variables"], build["base_image"])
+    ours = Environment(key="dev", project="acme-dev", region="europe-west1")
+    for name in described:
+        request = images.request(ours, images.Image(name, "0123456789abcdef", "functions-0123456789abcdef.zip"))
+        pack = request["buildpackBuild"]
+        built[name] = (pack["functionTarget"], pack["environmentVariables"], pack["baseImage"])
+        assert request["serviceAccount"].endswith(f"/{ours.account('build')}")
+    assert described == built
+
+
+@pytest.mark.infra
 def test_the_zip_that_terraform_names_as_source_is_the_one_it_uploads(resources: list[dict[str, Any]]) -> None:
     uploaded = {f"gs://{v['bucket']}/{v['name']}" for v in named(resources, "google_storage_bucket_object")}
     said = {v["build_config"][0]["source_location"] for v in named(resources, "google_cloud_run_v2_service")}
