@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from conftest import copied, planned, run_terraform
 
-from infra.deploy.needed import NEEDED, NEEDED_FOR_DATAFLOW
 from infra.deploy.environment import Environment
+from infra.deploy.needed import NEEDED, NEEDED_FOR_DATAFLOW
 
 pytestmark = pytest.mark.infra
 
