@@ -117,6 +117,26 @@ def test_its_quantity_is_what_is_computed_by_hand(name: str) -> None:
     assert total(month(size, alone(name, price=3.0))) == pytest.approx(3 * made)
 
 
+def test_an_event_is_billed_for_its_start_and_half_a_gib() -> None:
+    ten = changed(NOTHING, uploads=10)
+    assert total(month(ten, alone("run_cpu"))) == pytest.approx(10 * (1 + 5))
+    assert total(month(ten, alone("run_memory"))) == pytest.approx(10 * (1 + 5) / 2)
+
+
+def test_cloud_runs_own_log_of_requests_costs_as_long_as_it_is_kept() -> None:
+    some = changed(NOTHING, predictions_per_day=1e6, log_share=0.0)
+    assert cost.items(month(some, alone("logs"))) == pytest.approx(
+        {**cost.items(month(NOTHING, PRICES)), "request log": 1e6 * DAYS * 1100 / GIB}
+    )
+    assert total(month(changed(some, request_log=False), alone("logs"))) == 0.0
+
+
+def test_other_projects_use_up_what_is_free_for_the_account_and_not_what_is_free_for_a_project() -> None:
+    taken = cost.unfree(PRICES)
+    assert {name for name, price in taken.items() if price.free} == {"logs", "uptime_checks"}
+    assert {name: price.price for name, price in taken.items()} == {name: p.price for name, p in PRICES.items()}
+
+
 def test_an_instance_is_never_billed_for_more_than_the_month() -> None:
     busy = changed(NOTHING, predictions_per_day=1e7)
     assert usage.instances(busy) == 1
