@@ -132,6 +132,7 @@ class Deployment:
         if not plan.touches(set(FOUNDATION)):
             return plan
         with self._stages.stage("foundation: APIs, registry, code") as tell:
+            tell("Terraform will warn that this is a part; the rest follows")
             self._apply(None, tell, FOUNDATION)
         with self._stages.stage("plan for the rest") as tell:
             rest = self._terraform.plan()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dropfit deploy`, as a person types it: before a little Google and a little Terraform."""
+"""`dropfit deploy`, as a person types it: before a little Google and a little Terraform.
+
+Those that start many processes are left to `make infra-test`.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +80,7 @@ def test_what_is_replaced_or_destroyed_is_named_before_a_person_agrees(stage: St
     assert "google_pubsub_topic.old" not in stage.terraform.state
 
 
+@pytest.mark.infra
 def test_what_nobody_has_agreed_to_is_asked_about_again(stage: Stage) -> None:
     stage.deployed()
     stage.terraform.tell(
@@ -108,6 +112,7 @@ def test_a_check_that_fails_stops_it_before_anything_is_made(stage: Stage) -> No
     assert written(stage) == []
 
 
+@pytest.mark.infra
 def test_a_check_that_warns_is_told_and_stops_nothing(stage: Stage) -> None:
     stage.before = [doctor.Finding("Project", "quota", "warn", "is low", "ask for more")]
     told = stage.type("deploy", "--yes")
@@ -157,6 +162,7 @@ def test_an_apply_that_broke_off_half_way_is_gone_on_with(stage: Stage) -> None:
     assert set(stage.terraform.state) == set(WANTED)
 
 
+@pytest.mark.infra
 @pytest.mark.parametrize(
     "says",
     [
@@ -172,6 +178,7 @@ def test_what_google_has_not_yet_heard_of_everywhere_is_tried_again(stage: Stage
     assert set(stage.terraform.state) == set(WANTED)
 
 
+@pytest.mark.infra
 def test_it_is_not_tried_again_for_ever(stage: Stage) -> None:
     stage.terraform.tell(breaks={"apply": ["Permission denied while using the Eventarc Service Agent"] * 99})
     told = stage.type("deploy", "--yes")
@@ -199,6 +206,7 @@ def test_code_that_cannot_be_bundled_is_told_in_our_words(stage: Stage, monkeypa
     assert "symbolic link" in told.text
 
 
+@pytest.mark.infra
 def test_apis_that_nobody_here_may_switch_on_are_named_with_the_command_for_an_owner(stage: Stage) -> None:
     stage.google.off = {"cloudresourcemanager"}
     stage.google.denied = {"serviceusage.v1.services.batchEnable"}
@@ -208,6 +216,7 @@ def test_apis_that_nobody_here_may_switch_on_are_named_with_the_command_for_an_o
     assert "storage.v1.buckets.insert" not in written(stage)
 
 
+@pytest.mark.infra
 def test_an_api_that_answers_late_is_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apis, "PAUSE", 0.01)
     stage.google.off = {"cloudresourcemanager"}
@@ -256,6 +265,7 @@ def test_a_plan_switches_no_api_on_but_names_the_command(stage: Stage) -> None:
     assert written(stage) == []
 
 
+@pytest.mark.infra
 def test_dev_and_prod_share_nothing_that_terraform_keeps_here(stage: Stage) -> None:
     (stage.infra / "prod.tfvars").write_text((stage.infra / "dev.tfvars").read_text().replace("dev", "prod"))
     stage.type("deploy", "dev", "--plan")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import copied, planned, run_terraform
+from planning import copied, planned, run_terraform
 
 from infra.deploy.environment import Environment
 from infra.deploy.needed import NEEDED, NEEDED_FOR_DATAFLOW

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import VARIABLES, planned, run_terraform
 from grants import Grant, allowed_prefixes, by_member, grants
+from planning import VARIABLES, planned, run_terraform
 
 pytestmark = pytest.mark.infra
 Resource = dict[str, Any]
@@ -232,6 +232,23 @@ def test_people_may_do_what_the_variables_say_of_them(found: list[Grant]) -> Non
         "cloud_run_v2_service dropfit-predict: run.invoker",
         "pubsub_subscription dropfit-dead-letters: pubsub.subscriber",
     }
+
+
+AGENTS = {
+    "gs-project-accounts": {"project acme-dev: pubsub.publisher"},
+    "gcp-sa-pubsub": {"pubsub_topic dropfit-dead-letters: pubsub.publisher"},
+    "gcp-sa-monitoring-notification": {"cloud_run_v2_service dropfit-predict: run.invoker"},
+}
+"""What Google's own agents may do: publish uploads, and dead letters, and ask predict whether it is ready."""
+
+
+def test_whoever_else_gets_something_is_an_agent_of_googles(found: list[Grant]) -> None:
+    ours = {account(runtime) for runtime in MAY} | {OPERATORS, UPLOADERS, INVOKER, ANALYSTS}
+    others = {member: told for member, told in by_member(found).items() if member not in ours}
+    agent = re.compile(r"serviceAccount:service-[\w-]+@([a-z-]+)\.iam\.gserviceaccount\.com")
+    names = {member: match[1] if (match := agent.fullmatch(member)) else member for member in others}
+    assert {"gs-project-accounts", "gcp-sa-pubsub"} <= set(names.values())
+    assert {names[member]: told for member, told in others.items() if told != AGENTS.get(names[member])} == {}
 
 
 # As whom

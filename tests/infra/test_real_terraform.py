@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import INFRA, VARIABLES, run_terraform
 from on_stage import WANTED, Stage
+from planning import INFRA, VARIABLES, run_terraform
 
 from dropfit.errors import DeployError
 from infra.deploy.deploy import FOUNDATION

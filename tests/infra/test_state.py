@@ -9,6 +9,7 @@ import pytest
 from google_api import Fault
 from on_stage import STORAGE, Stage
 
+pytestmark = pytest.mark.infra  # they start many processes: `make test` has no time for them
 BUCKET = f"{STORAGE}/b/acme-dev-dropfit-state"
 
 

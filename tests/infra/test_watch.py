@@ -13,7 +13,7 @@ import entries
 import filters
 import msgspec
 import pytest
-from conftest import INFRA, ROOT, VARIABLES, planned, run_terraform
+from planning import INFRA, ROOT, VARIABLES, planned, run_terraform
 
 from dropfit.answers import SOURCES
 from dropfit.settings import Settings
