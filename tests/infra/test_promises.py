@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import VARIABLES, planned, run_terraform
 from grants import Grant, allowed_prefixes, by_member, grants
+from planning import VARIABLES, planned, run_terraform
 
 pytestmark = pytest.mark.infra
 Resource = dict[str, Any]

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import INFRA, copied, run_terraform
+from planning import INFRA, copied, run_terraform
 
 pytestmark = pytest.mark.infra
 ROOTS = [folder for folder in (INFRA, INFRA / "pipeline") if folder.is_dir()]
