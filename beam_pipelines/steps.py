@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from beam_pipelines.judging import Plan
     from dropfit.contract import Columns
     from dropfit.pointer import Current
+    from dropfit.settings import Settings
     from dropfit.training import Trained
 
 LOG = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def publish(
         seed=problem.seed,
         libraries=libraries.recorded(),
         code=problem.code_sha256,
-        revision=revision(),
+        revision=revision(services.settings),
         **_trial(services, version, trained),
     )
     return services.registry.publish(manifest)
@@ -199,13 +200,16 @@ def repair_view(services: Services) -> None:
     view.repair(services.registry, warehouse_of(services))
 
 
-def revision() -> str:
-    """The git revision of this code, empty where there is no git or no repository."""
+def revision(settings: Settings) -> str:
+    """The git revision of this code; in the image, which has no git, the image's tag; else empty.
+
+    The tag is the content's hash: `python -m infra.deploy.bundle --find TAG` says which commit has it.
+    """
     try:
         command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return settings.worker_image.rpartition("/")[2]
 
 
 def _input(receipt: Receipt) -> Input:

@@ -16,7 +16,7 @@ from functools import cache
 import functions_framework.aio
 from starlette.requests import Request
 
-from dropfit import settings, storage
+from dropfit import joblog, settings, storage
 from dropfit.bodies import give_back_large_blocks
 from dropfit.contract import load_problem
 from dropfit.errors import DropfitError
@@ -31,6 +31,7 @@ LOG = logging.getLogger(__name__)
 @cache
 def service() -> Service:
     """The service, wired at the first request of the worker: a thread started at import would die in the fork."""
+    joblog.set_up_function()
     give_back_large_blocks()
     config = settings.load()
     gc.freeze()  # what was imported stays: the collector need not look at it again and again

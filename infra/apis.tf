@@ -6,6 +6,7 @@ locals {
     [
       "artifactregistry.googleapis.com",
       "bigquery.googleapis.com",
+      "cloudbilling.googleapis.com",
       "cloudbuild.googleapis.com",
       "cloudresourcemanager.googleapis.com",
       "cloudscheduler.googleapis.com",

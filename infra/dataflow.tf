@@ -72,7 +72,6 @@ resource "google_compute_network" "dataflow" {
 
 resource "google_compute_subnetwork" "dataflow" {
   # checkov:skip=CKV_GCP_26:flow logs cost more than the workers' traffic, which goes to Google and to each other alone
-  # checkov:skip=CKV_GCP_76:it has no IPv6 addresses
   count = local.dataflow ? 1 : 0
 
   name                     = var.name

@@ -94,7 +94,6 @@ resource "google_cloud_run_v2_service_iam_member" "predict" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "predict_public" {
-  # checkov:skip=CKV_GCP_102:only where predict_public says so, which by default it does not
   count = var.predict_public ? 1 : 0
 
   name     = google_cloud_run_v2_service.predict.name

@@ -208,6 +208,28 @@ variable "monthly_budget" {
   default     = null
 }
 
+variable "log_retention_days" {
+  description = "How long the prediction log is kept. Beyond 30 days Google charges for keeping it."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.log_retention_days >= 1 && var.log_retention_days <= 3650
+    error_message = "Cloud Logging keeps entries for 1 to 3650 days."
+  }
+}
+
+variable "sweep_silent_hours" {
+  description = "An alert when no sweep has ended for so long; more than the pause of sweep_schedule."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.sweep_silent_hours >= 1 && var.sweep_silent_hours <= 23
+    error_message = "Cloud Monitoring notices a silence of 1 to 23 hours."
+  }
+}
+
 variable "deletion_protection" {
   description = "Whether Terraform refuses to delete what serves and what holds data. `dropfit destroy` switches it off."
   type        = bool

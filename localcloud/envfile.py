@@ -50,11 +50,16 @@ def render(values: Mapping[str, str]) -> str:
         LocalCloudError: for a value that the two cannot be made to agree on.
     """
     lines = ["# Written by `dropfit up`, removed by `dropfit down`. Use: set -a; . .dropfit/env; set +a"]
-    lines += [f"{name}={_quoted(name, value)}" for name, value in values.items()]
+    lines += [f"{name}={quoted(name, value)}" for name, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
-def _quoted(name: str, value: str) -> str:
+def quoted(name: str, value: str) -> str:
+    """A value that both `sh` and python-dotenv read as it is.
+
+    Raises:
+        LocalCloudError: when the two cannot be made to agree on it.
+    """
     # sh takes everything between single quotes as it stands; python-dotenv unescapes \' and \\ there, and
     # replaces ${...} in any quotes. Between double quotes both unescape \" and \\, but sh expands $ and `.
     if not any(mark in value for mark in ("'", "\\", "${")):

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_batch, cli_jobs, cli_models, cli_quarantine, cli_versions, deployment
+from . import cli_batch, cli_cloud, cli_jobs, cli_models, cli_quarantine, cli_versions, deployment
 from . import settings as config
 from .errors import BadRequest, DropfitError, NotFound
 from .terminal import AsJson, Wait, err, follower, out, print_json, tell_until_done
@@ -23,7 +23,7 @@ from .text import plain
 app = typer.Typer(
     name="dropfit",
     help="Drop a file in a bucket; a fitted, checked model is served.",
-    epilog="On a laptop start with `dropfit up`. In the cloud the DROPFIT_ variables say where everything is.",
+    epilog="On a laptop start with `dropfit up`. For the cloud, `dropfit deploy`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -44,7 +44,7 @@ def main() -> None:
             err.print(f"  {plain(where)}: {plain(why)}")
         sys.exit(1)
     except DropfitError as error:
-        err.print(f"[red]not done:[/] {plain(str(error))}")
+        err.print(f"[red]not done:[/] {plain(str(error))}", soft_wrap=True)  # a command in it can be copied
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -186,6 +186,8 @@ for _verb in (*cli_versions.VERBS, *cli_models.VERBS):
     app.command(rich_help_panel="Versions")(_verb)
 for _verb in cli_jobs.VERBS:
     app.command(rich_help_panel="Jobs")(_verb)
+for _verb in cli_cloud.VERBS:
+    app.command(rich_help_panel="Google Cloud")(_verb)
 
 
 def _where(home: Path) -> None:

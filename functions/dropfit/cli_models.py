@@ -53,8 +53,8 @@ def _tell(found: Reproduced) -> None:
         out.print(f"[yellow]not as it was:[/] {plain(difference.what)} was {plain(then)}, is {plain(now)}")
     if not found.compared:
         out.print(
-            f"[red]not comparable:[/] rows or inputs are others under the present problem.py. It was made at git "
-            f"revision {plain(found.revision or 'unknown')}: check that out, and try again"
+            "[red]not comparable:[/] rows or inputs are others under the present problem.py. It was made at revision "
+            f"{plain(found.revision or 'unknown')}: {_where(found.revision)}"
         )
         return
     verdict = "[green]the same:[/]" if found.same else "[red]not the same:[/]"
@@ -63,3 +63,11 @@ def _tell(found: Reproduced) -> None:
         f"{verdict} fitted again on {found.rows:,} rows; {found.differing:,} of {found.compared:,} predictions "
         f"differ (largest difference {found.largest:.3g}); {file}"
     )
+
+
+def _where(revision: str) -> str:
+    """What to do with a revision: a commit's, or the tag of an image that was made of one."""
+    if ":" in revision:
+        find = f"python -m infra.deploy.bundle --find {plain(revision)}"
+        return f"`{find}` names its commit; check that out, and try again"
+    return "check that out, and try again"

@@ -77,6 +77,15 @@ def serving(settings: Settings) -> Serving:
     return Serving("", f"it answers {status}: {document.get('detail', '')}")
 
 
+def look(settings: Settings, path: str) -> tuple[int, dict[str, Any]]:
+    """What the function answers to a GET, as status and document.
+
+    Raises:
+        Unavailable: when it does not answer, or with something else than JSON.
+    """
+    return _call(settings, "GET", path)
+
+
 def _call(settings: Settings, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
     import httpx
 

@@ -45,7 +45,7 @@ def version(told: Story) -> Group:
     facts.add_row("stands", coloured(told.standing))
     facts.add_row("table", _table(told.completed))
     facts.add_row("its head", _head(told.completed))
-    facts.add_row("code", f"{plain(manifest.problem)}, revision {plain(manifest.revision[:12]) or 'not known'}")
+    facts.add_row("code", f"{plain(manifest.problem)}, revision {plain(manifest.revision[:24]) or 'not known'}")
     facts.add_row("libraries", plain(", ".join(f"{name} {number}" for name, number in manifest.libraries.items())))
     facts.add_row("seed", str(manifest.seed))
     inputs = grid("Trained on", "upload", "generation", "rows", "accepted rows hash to", right=["rows"])

@@ -11,6 +11,7 @@ DropfitError
 ├── ArtifactError             a stored version is broken or not ours: refused before it is parsed
 ├── NotFound                  the object, version or table does not exist
 ├── BatchError                a batch prediction broke off: what was finished is kept, run it again to go on
+├── DeployError               deploying or destroying broke off: what was done stays, run it again to go on
 ├── Conflict                  somebody else wrote first: a compare-and-swap lost
 ├── LeaseLost                 this job is no longer the one that may train
 ├── Unavailable               storage, BigQuery or a function did not answer: try again later
@@ -95,6 +96,10 @@ class BatchError(DropfitError):
     """A batch prediction broke off; what it had finished is kept."""
 
 
+class DeployError(DropfitError):
+    """Deploying or destroying broke off; what it had done stays."""
+
+
 class Conflict(DropfitError):
     """A compare-and-swap lost against another writer."""
 
@@ -108,7 +113,18 @@ class Unavailable(DropfitError):
 
 
 class Refused(DropfitError):
-    """A service refuses for good."""
+    """A service refuses for good.
+
+    Args:
+        detail: one sentence.
+        status: the HTTP status, 0 when there is none.
+        reason: what Google's programs call it, such as SERVICE_DISABLED; often empty.
+        said: Google's own sentence alone.
+    """
+
+    def __init__(self, detail: str, status: int = 0, reason: str = "", said: str = "") -> None:
+        super().__init__(detail)
+        self.status, self.reason, self.said = status, reason, said or detail
 
 
 class LocalCloudError(DropfitError):

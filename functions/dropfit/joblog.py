@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What jobs and on_upload log: text on a laptop; on Cloud Run a JSON object a line, which Cloud Logging parses.
+"""What jobs and functions log: text on a laptop; on Cloud Run a JSON object a line, which Cloud Logging parses.
 
 Severity, message and timestamp become the entry's own (https://cloud.google.com/logging/docs/structured-logging); a
 traceback stands in the message of the one entry that it belongs to. What monitoring counts has a `kind`, and fields

@@ -145,7 +145,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         seed: of everything random.
         libraries: package -> version.
         code: estimator, derive, ingest, contract, problem -> SHA-256 of what it was then.
-        revision: git revision, when known.
+        revision: git revision, or the tag of the image, when known.
     """
 
     version: str

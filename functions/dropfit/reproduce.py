@@ -35,7 +35,7 @@ class Reproduced(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         version: its id.
-        revision: the git revision it was made at, when known.
+        revision: the git revision, or the tag of the image, it was made at, when known.
         differences: in code, seed, libraries or rows; empty when all is as it was.
         rows: rows that both were fitted on.
         compared: of these, the rows they were compared on; 0 when they cannot be compared.

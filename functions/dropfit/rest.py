@@ -18,13 +18,15 @@ DELAY = 0.5
 """Seconds before the second try, at most; doubled for each that follows."""
 PATIENCE = 20.0
 """Seconds after which no request is sent once more."""
+CLOUD = "https://www.googleapis.com/auth/cloud-platform"
+"""The scope of everything."""
 
 
 class Api:
     """A Google API, called with the default credentials.
 
     Args:
-        scope: what the token is good for.
+        scope: what the token is good for; more than one with a space between.
         session: an authorised requests session; made at the first call when not given.
     """
 
@@ -82,7 +84,7 @@ class Api:
 
         try:
             if self._session is None:
-                credentials, _ = google.auth.default(scopes=[self._scope])
+                credentials, _ = google.auth.default(scopes=self._scope.split())
                 self._session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
             patient = Retry(predicate=is_transient, initial=DELAY, maximum=5.0, timeout=PATIENCE)
             document = patient(self._once)(method, url, **more)
@@ -90,8 +92,11 @@ class Api:
             status = error.response.status_code
             if status == 404:
                 raise NotFound(f"{url} does not exist") from error
-            kind = Refused if 400 <= status < 500 and not is_transient(error) else Unavailable
-            raise kind(f"{url}: {error}{_reason(error.response)}") from error
+            said, reason = _said(error.response)
+            told = f"{url}: {error}{said and f': {said}'}"
+            if 400 <= status < 500 and not is_transient(error):
+                raise Refused(told, status, reason, said) from error
+            raise Unavailable(told) from error
         except (requests.RequestException, GoogleAuthError, RetryError, ValueError) as error:
             raise Unavailable(f"{url}: {error}") from error
         return document if isinstance(document, dict) else {}
@@ -102,19 +107,21 @@ class Api:
         return reply.json()
 
 
-def _reason(reply: Any) -> str:
-    """What Google's APIs say of an error beside its status, empty when they say nothing."""
+def _said(reply: Any) -> tuple[str, str]:
+    """What Google's APIs say of an error beside its status, in a sentence and in a word; empty when they do not."""
     try:
-        return f": {reply.json()['error']['message']}"
+        error = reply.json()["error"]
+        reasons = [detail["reason"] for detail in error.get("details", []) if "reason" in detail]
+        return str(error["message"]), str((reasons or [""])[0])
     except (ValueError, LookupError, TypeError, AttributeError):
-        return ""
+        return "", ""
 
 
 def identity_token(audience: str) -> str:
-    """A token for a private function: from the default credentials, or from gcloud for a person's own account.
+    """A token for a private function: of the default credentials, or from gcloud for a person's own account.
 
     Raises:
-        Unavailable: when neither has one.
+        Unavailable: when there is none.
     """
     import google.auth.transport.requests
     from google.auth.exceptions import GoogleAuthError
@@ -124,9 +131,39 @@ def identity_token(audience: str) -> str:
         request = google.auth.transport.requests.Request()
         return str(id_token.fetch_id_token(request, audience))  # type: ignore[no-untyped-call]
     except GoogleAuthError as error:
+        token = _for_itself(audience)
+        if token:
+            return token
         try:
             command = ["gcloud", "auth", "print-identity-token"]
             done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
         except (OSError, subprocess.SubprocessError):
             raise Unavailable(f"no identity token for {audience}: {error}. Try `gcloud auth login`") from error
         return done.stdout.strip()
+
+
+def _for_itself(audience: str) -> str:
+    """What a service account asks for in its own name, empty for a person.
+
+    Neither Cloud Build's metadata server nor a federated account hands out identity tokens. The account needs
+    roles/iam.serviceAccountOpenIdTokenCreator on itself.
+
+    Raises:
+        Unavailable: when it may not.
+    """
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession, Request
+
+    try:
+        credentials, _ = google.auth.default(scopes=[CLOUD])
+        if getattr(credentials, "service_account_email", None) == "default":
+            credentials.refresh(Request())  # type: ignore[no-untyped-call]  # only then it knows its name
+    except GoogleAuthError:
+        return ""
+    email = getattr(credentials, "service_account_email", None)
+    if not email or email == "default":
+        return ""
+    api = Api(CLOUD, AuthorizedSession(credentials))  # type: ignore[no-untyped-call]
+    url = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{email}:generateIdToken"
+    return str(api.post(url, {"audience": audience, "includeEmail": True}).get("token", ""))

@@ -236,3 +236,13 @@ def let_children_import(places: Sequence[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     os.environ["PYTHONSAFEPATH"] = "1"
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode each compiles its imports again
+
+
+def terraform() -> str:
+    """The Terraform that is run: TERRAFORM, or the one on the PATH."""
+    return os.environ.get("TERRAFORM") or "terraform"
+
+
+def for_child(**more: str) -> dict[str, str]:
+    """The environment of a program that is started: this process's own, and more."""
+    return {**os.environ, **more}

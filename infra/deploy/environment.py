@@ -21,6 +21,16 @@ EXAMPLE = re.compile(r"your-project\b")
 OPTIONS = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False)
 
 
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the predict function, with the defaults of variables.tf."""
+
+    cpu: str = "1"
+    memory: str = "1Gi"
+    concurrency: int = 80
+    min_instances: int = 0
+    max_instances: int = 10
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment: what its tfvars say, with Terraform's defaults for the rest.
 
@@ -33,6 +43,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         settings: Dropfit's settings by field.
         monthly_budget: of the alert; None for no budget.
         predict_public: whether anybody may call predict.
+        predict: how large it is.
+        alert_emails: who is told when something is wrong.
     """
 
     key: str
@@ -46,6 +58,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str | int | float] = {}
     monthly_budget: float | None = None
     predict_public: bool = False
+    predict: Size = Size()
+    alert_emails: tuple[str, ...] = ()
 
     @property
     def tfvars(self) -> Path:
@@ -69,6 +83,11 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     def location(self) -> str:
         """`projects/P/locations/R`, as REST names things in."""
         return f"projects/{self.project}/locations/{self.region}"
+
+    @property
+    def dataflow(self) -> bool:
+        """Whether batch predictions run on Dataflow, which needs more than the rest does."""
+        return self.settings.get("runner") == "DataflowRunner"
 
     @property
     def trigger(self) -> str:

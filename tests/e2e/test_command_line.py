@@ -23,6 +23,7 @@ Dropfit = Callable[..., Any]
 INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weekday": 4, "hour": 17}
 VERBS = (
     *("up", "down", "status", "upload", "predict", "train", "logs", "runs", "replay", "gc", "quarantine", "batch"),
+    *("doctor", "deploy", "destroy"),
     *("versions", "show", "why", "rollback", "pin", "unpin", "approve", "reject", "reproduce"),
 )
 

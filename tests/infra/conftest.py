@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planning import INFRA, VARIABLES, copied, planned
+from planning import INFRA, PIPELINE_VARIABLES, VARIABLES, copied, planned
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,20 @@ def plan(infra: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def pipeline_plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The plan of infra/pipeline/, which has a state of its own."""
+    return planned(copied(INFRA / "pipeline", tmp_path_factory.mktemp("terraform") / "pipeline"), PIPELINE_VARIABLES)
+
+
+@pytest.fixture(scope="session")
 def resources(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """Every resource of the plan: type, name, address, values."""
     return list(plan["planned_values"]["root_module"]["resources"])
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line before a little Google and a little Terraform."""
+    from on_stage import Stage
+
+    return Stage(tmp_path, monkeypatch)

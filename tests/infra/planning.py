@@ -30,6 +30,16 @@ VARIABLES = {
     "settings": {"runner": "DataflowRunner"},
 }
 """A deployment with everything in it: the plan holds every resource there can be."""
+PIPELINE_VARIABLES = {
+    "project": "acme-dev",
+    "region": "europe-west1",
+    "environment": "dev",
+    "github_repository": "acme/dropfit",
+    "github_repository_id": "123456789",
+    "connection": "projects/acme-dev/locations/europe-west1/connections/github",
+    "github_actions": True,
+}
+"""A pipeline with both ways of redeploying, Cloud Build's and GitHub's."""
 LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 """Planning needs a state; this one is an empty file."""
 

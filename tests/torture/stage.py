@@ -245,7 +245,7 @@ def staged() -> Iterator[None]:
         patch.setattr(table, "_proved", proved)
         patch.setattr(libraries, "recorded", lambda: LIBRARIES)
         patch.setattr(intake, "_look", lambda *given: Looked(None, None))  # type: ignore[arg-type]
-        patch.setattr(steps, "revision", lambda: "")
+        patch.setattr(steps, "revision", lambda settings: "")
         patch.setattr(steps, "version_id", version_id(steps.version_id))
         patch.setattr(export, "export", exported)
         patch.setattr(version, "load", load)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person can do about what Terraform says went wrong."""
+
+from __future__ import annotations
+
+import re
+
+PASSING = (
+    (
+        r"SERVICE_DISABLED|has not been used in project|it is disabled",
+        "Google takes some minutes until an API that was switched on answers: wait, and run it again.",
+    ),
+    (
+        r"Eventarc Service Agent|service agent|does not exist.*serviceAccount|Service account .* does not exist",
+        "Google takes some minutes until a new account or its role works: wait, and run it again.",
+    ),
+)
+"""Of a first deployment: Google has not yet heard everywhere of what is new. Patterns, and what to do."""
+KNOWN = (
+    (
+        r"could not find default credentials|no credentials loaded",
+        "There are no credentials: `gcloud auth application-default login`.",
+    ),
+    (
+        r"invalid_grant|invalid_rapt|reauth",
+        "Your login has expired: `gcloud auth application-default login`.",
+    ),
+    (
+        r"Error acquiring the state lock",
+        "Somebody else is deploying this, see Who and Created. If nobody is any more: "
+        "`{terraform} force-unlock ID` with the ID above.",
+    ),
+    *PASSING,
+    (r"deletion_protection|prevent_destroy", "It is protected: `dropfit destroy {env}` takes the protection off."),
+    (
+        r"billing account .*(not found|closed|disabled)|billing to be enabled|BILLING_DISABLED",
+        "The project has no billing: `gcloud billing projects link PROJECT --billing-account ID`.",
+    ),
+    (
+        r"[Qq]uota|RESOURCE_EXHAUSTED",
+        "A quota is used up: `dropfit doctor {env}` shows which, and where to ask for more.",
+    ),
+    (
+        r"alreadyExists|ALREADY_EXISTS|already exists|Error 409",
+        "Something of that name is there and not in Terraform's state: made by hand, or the state is lost. "
+        "`{terraform} import -var-file={env}.tfvars ADDRESS ID` takes it in; see docs/deploy.md.",
+    ),
+    (
+        r"Error 403|PERMISSION_DENIED|permission",
+        "A right is missing: `dropfit doctor {env}` says which role.",
+    ),
+    (
+        r"registry\.terraform\.io|Failed to query available provider",
+        "The provider could not be fetched: is registry.terraform.io reachable from here?",
+    ),
+)
+ERROR = re.compile(r"^[│\s]*Error: (?P<text>.*(?:\n(?![│\s]*Error: |╵).*){0,12})", re.MULTILINE)
+LONGEST = 1200
+
+
+def of(said: str, key: str, terraform: str = "terraform -chdir=infra") -> str:
+    """Its first error in few lines, how many more there are, and what to do.
+
+    Args:
+        said: all that Terraform wrote.
+        key: of the deployment.
+        terraform: how a person runs it on this deployment's state.
+    """
+    found = [_legible(match["text"]) for match in ERROR.finditer(said)]
+    first = (found[0] if found else _legible(said[-LONGEST:]))[:LONGEST] or "it ended without a word."
+    more = f"\n({len(found) - 1} more errors.)" if len(found) > 1 else ""
+    advice = next((text for pattern, text in KNOWN if re.search(pattern, said)), "")
+    advice = (
+        advice.format(env=key, terraform=terraform)
+        if advice
+        else "Mend it and run the same command again: it goes on where it was."
+    )
+    return f"{first}{more}\n{advice}"
+
+
+def passes(said: str) -> bool:
+    """Whether the same command is likely to succeed a minute later."""
+    return any(re.search(pattern, said) for pattern, _ in PASSING)
+
+
+def _legible(text: str) -> str:
+    lines = (line.lstrip("│ ").rstrip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and line not in ("╵", "╷"))

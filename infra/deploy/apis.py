@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few APIs without which Terraform cannot even look at a project; it switches on all others itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dropfit.errors import DeployError, NotFound, Refused
+from dropfit.rest import Api
+
+from .environment import Environment
+from .needed import FIRST
+
+URL = "https://serviceusage.googleapis.com/v1"
+PROJECTS = "https://cloudresourcemanager.googleapis.com/v3/projects"
+PAUSE = 5.0
+"""Seconds between two looks at what was switched on."""
+LOOKS = 60
+Tell = Callable[[str], None]
+
+
+def missing(environment: Environment, api: Api) -> list[str]:
+    """Which of them are off.
+
+    Raises:
+        DeployError: when the project does not say, with what to do.
+    """
+    project = f"projects/{environment.project}"
+    names = [f"{project}/services/{name}" for name in FIRST]
+    try:
+        told = api.send("GET", f"{URL}/{project}/services:batchGet", params={"names": names})
+    except (NotFound, Refused) as refusal:
+        raise DeployError(f"{refusal}\nIf it says that an API is off: `{by_hand(environment)}`") from refusal
+    on = {str(s["name"]).rpartition("/")[2] for s in told.get("services", ()) if s.get("state") == "ENABLED"}
+    return [name for name in FIRST if name not in on]
+
+
+def switch_on(environment: Environment, api: Api, tell: Tell) -> None:
+    """Switch on those that are off, and wait until the project can be looked at.
+
+    Raises:
+        DeployError: when that does not come to be.
+    """
+    off = missing(environment, api)
+    if not off:
+        tell(f"{', '.join(FIRST)} are on")
+        return
+    tell(f"switching on {', '.join(off)}")
+    try:
+        api.send("POST", f"{URL}/projects/{environment.project}/services:batchEnable", json={"serviceIds": off})
+    except (NotFound, Refused) as refusal:
+        raise DeployError(f"{refusal}\nAn owner of the project can: `{by_hand(environment)}`") from refusal
+    for _ in range(LOOKS):
+        if _answers(environment, api):
+            return
+        time.sleep(PAUSE)
+    raise DeployError("they were switched on, and do not answer yet: wait some minutes, and run it again")
+
+
+def by_hand(environment: Environment) -> str:
+    """The command with which a person switches them on."""
+    return f"gcloud services enable {' '.join(FIRST)} --project {environment.project}"
+
+
+def _answers(environment: Environment, api: Api) -> bool:
+    """Whether they are on, and Google knows it where it counts."""
+    try:
+        if missing(environment, api):
+            return False
+        api.get(f"{PROJECTS}/{environment.project}")
+    except (Refused, DeployError):
+        return False
+    return True

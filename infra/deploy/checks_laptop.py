@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of this machine: is Terraform there, is the code committed, whose credentials are these."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from dropfit import settings
+from dropfit.errors import DropfitError, Refused, Unavailable
+
+from .environment import INFRA, ROOT
+from .look import Check, Look, Told, fail, ok, unseen, warn
+
+SECONDS = 30.0
+INSTALL = "Install it: https://developer.hashicorp.com/terraform/install"
+
+
+def terraform(_: Look) -> Iterator[Told]:
+    """Is there a Terraform that is new enough?"""
+    named, wanted = settings.terraform(), required()
+    found = shutil.which(str(Path(ROOT, named)) if "/" in named else named)
+    if found is None:
+        yield fail(f"{named} is not there; {wanted} or newer is needed", INSTALL, OTHERWISE)
+        return
+    try:
+        done = subprocess.run(
+            [found, "version", "-json"], capture_output=True, text=True, timeout=SECONDS, check=True
+        )
+        version = str(json.loads(done.stdout)["terraform_version"])
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
+        yield fail(f"{found} does not tell its version: {error}", INSTALL, OTHERWISE)
+        return
+    if numbers(version) < numbers(wanted):
+        yield fail(f"{found} is {version}; {wanted} or newer is needed", INSTALL, OTHERWISE)
+    else:
+        yield ok(f"{version} at {found}; {wanted} is enough")
+
+
+OTHERWISE = "Or set the environment variable TERRAFORM to the one to run."
+
+
+def git(_: Look) -> Iterator[Told]:
+    """Is what would be deployed committed?"""
+    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", "functions", "beam_pipelines", "infra"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        yield ok("no git here; what is deployed is named by its content")
+        return
+    changed = len(done.stdout.splitlines())
+    if changed:
+        says = f"{changed} {'files differ' if changed > 1 else 'file differs'} from the last commit"
+        yield warn(
+            f"{says}: nobody else can deploy the same", "Commit first, or go on: this is only so that you know."
+        )
+    else:
+        yield ok("all that is deployed is committed")
+
+
+def credentials(look: Look) -> Iterator[Told]:
+    """Are there default credentials, do they work, and whose are they?"""
+    try:
+        email = look.who()
+    except Unavailable as error:
+        if _no_network(error):
+            cause = str(error).rpartition("(Caused by ")[2].removesuffix(")")
+            yield fail(f"Google did not answer: {cause}", "Look at this machine's network or proxy, and try again.")
+        else:
+            yield fail(f"no default credentials that work: {_cause(error)}", *_login(look))
+        return
+    except Refused as error:
+        if error.status == 401 and not _taken(look):
+            yield fail(f"Google does not take the default credentials: {error.said}", *_login(look))
+            return
+        if error.status != 401:
+            yield unseen(look, error)
+            return
+        email = ""
+    yield ok(email or "they work; they do not tell whose they are")
+
+
+def _login(look: Look) -> tuple[str, str, str]:
+    quota = f"$ gcloud auth application-default set-quota-project {look.environment.project}"
+    return (
+        "Sign in, and say whose quota your requests count against:",
+        "$ gcloud auth application-default login",
+        quota,
+    )
+
+
+def _taken(look: Look) -> bool:
+    """Whether Google takes them for the project: a build's token need not be good for asking whose it is."""
+    try:
+        look.get(look.project)
+    except Refused as error:
+        return error.status != 401
+    except DropfitError:
+        return False
+    return True
+
+
+def required() -> str:
+    """The oldest Terraform that versions.tf takes."""
+    found = re.search(r'required_version\s*=\s*">=\s*([\d.]+)"', (INFRA / "versions.tf").read_text())
+    return found[1] if found else "1.11"
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """`1.11.4` as numbers that compare; what follows a hyphen does not count."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.partition("-")[0]))
+
+
+def _kinds(error: BaseException | None) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__} if error else set()
+
+
+def _no_network(error: Unavailable) -> bool:
+    kinds = _kinds(error.__cause__)
+    return "GoogleAuthError" not in kinds or "TransportError" in kinds
+
+
+def _cause(error: Unavailable) -> str:
+    return str(error.__cause__).split(". ")[0].split("\n")[0]
+
+
+TOOLS = [Check("tools", "Terraform", terraform), Check("tools", "git", git)]
+CREDENTIALS = [Check("credentials", "who you are", credentials)]

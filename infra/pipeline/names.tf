@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+
+locals {
+  labels = merge(var.labels, { app = "dropfit", environment = var.environment, deployment = var.name })
+
+  # The two things a build can do. cloudbuild.yaml makes the names of account and log bucket from them.
+  actions = {
+    plan   = "Tests a pull request and plans what it would change; reads alone"
+    deploy = "Applies infra/ after a push to ${var.branch}"
+  }
+
+  state_bucket = "${var.project}-${var.name}-state"
+  approval     = coalesce(var.require_approval, var.environment == "prod")
+}

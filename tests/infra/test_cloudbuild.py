@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cloudbuild.yaml: what it is made of, and what its steps do when they run, with stand-ins for what needs Google."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from stand_ins import Checkout
+
+from infra.deploy.deploy import FOUNDATION
+from infra.deploy.terraform import PREFIX
+from infra.deploy.trial import PATIENCE
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "cloudbuild.yaml"
+BUILD: dict[str, Any] = yaml.safe_load(FILE.read_text())
+STEPS: list[dict[str, Any]] = BUILD["steps"]
+SCRIPTS = {step["id"]: step["script"] for step in STEPS}
+TOOLS = ROOT / ".venv-infra" / "bin"
+SETTABLE = {
+    *("artifacts", "availableSecrets", "dependencies", "images", "logsBucket", "options", "queueTtl", "secrets"),
+    *("serviceAccount", "source", "steps", "substitutions", "tags", "timeout"),
+}
+"""Fields of a Build that a person can set (Cloud Build API v1); the schema lets any other pass."""
+BUILT_IN = {
+    *("PROJECT_ID", "PROJECT_NUMBER", "BUILD_ID", "LOCATION", "TRIGGER_NAME", "COMMIT_SHA", "REVISION_ID"),
+    *("SHORT_SHA", "REPO_NAME", "REPO_FULL_NAME", "BRANCH_NAME", "TAG_NAME", "REF_NAME"),
+}
+YAMLLINT = (
+    "{extends: default, rules: {line-length: {max: 120}, document-start: disable, truthy: {check-keys: false}, "
+    "comments: {min-spaces-from-content: 1}}}"
+)
+VARIABLE = re.compile(r"\$\{?([A-Z_][A-Z0-9_]*)\b")
+
+
+def environment(action: str, branch: str, **more: str) -> dict[str, str]:
+    """What Cloud Build gives every step."""
+    named = {**BUILD["substitutions"], "_ACTION": action, "BRANCH_NAME": branch, "PROJECT_ID": "acme-dev", **more}
+    return named | dict(each.split("=", 1) for each in BUILD["options"]["env"])
+
+
+def built(folder: Path, environ: dict[str, str], fails: str = "nothing") -> tuple[Checkout, str]:
+    """Run the steps until one fails: the checkout, and the step that failed."""
+    checkout = Checkout(folder, fails)
+    for step in STEPS:
+        if checkout.run(step["script"], environ):
+            return checkout, str(step["id"])
+    return checkout, ""
+
+
+def scripts() -> str:
+    """All shell that a build runs."""
+    return "\n".join(
+        [*SCRIPTS.values(), *(f.read_text() for f in sorted((ROOT / "infra" / "pipeline").glob("*.sh")))]
+    )
+
+
+def test_it_has_only_fields_that_a_build_has() -> None:
+    assert set(BUILD) <= SETTABLE
+    assert len({step["id"] for step in STEPS}) == len(STEPS)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=[step["id"] for step in STEPS])
+def test_every_step_runs_in_a_version_and_ends(step: dict[str, Any]) -> None:
+    assert re.fullmatch(r"[a-z0-9./-]+:\d+\.\d+\.\d+(-[a-z]+)?", step["name"]), step["name"]
+    assert int(step["timeout"].removesuffix("s")) <= int(BUILD["timeout"].removesuffix("s"))
+    assert step["script"].startswith("#!/bin/sh\n")
+    assert "set -eu\n" in step["script"]
+
+
+def test_the_smoke_test_may_take_as_long_as_it_is_patient() -> None:
+    smoke = next(step for step in STEPS if step["id"] == "smoke")
+    assert int(smoke["timeout"].removesuffix("s")) > 2 * PATIENCE  # an upload, and the training that is asked for
+
+
+def test_substitutions_that_are_used_are_defined_and_the_other_way_round() -> None:
+    templates = "\n".join((BUILD["serviceAccount"], BUILD["logsBucket"]))
+    used = set(VARIABLE.findall(scripts() + templates))
+    assert used - BUILT_IN <= set(BUILD["substitutions"])
+    assert set(BUILD["substitutions"]) <= used
+
+
+def test_every_action_has_its_own_account_and_its_own_bucket_of_logs() -> None:
+    assert BUILD["options"]["logging"] == "GCS_ONLY"
+    for field in ("serviceAccount", "logsBucket"):
+        assert "${_NAME}-${_ACTION}" in BUILD[field]
+        assert "${PROJECT_ID}" in BUILD[field]
+    assert BUILD["substitutions"]["_ACTION"] == "plan"  # what somebody gets who says nothing
+
+
+def test_every_module_that_a_step_starts_is_there() -> None:
+    named = set(re.findall(r"python -m ([\w.]+)", scripts()))
+    assert {f"infra.deploy.{name}" for name in ("bundle", "images", "dead_letter", "doctor", "smoke")} == named
+    absent = {name for name in named if not (ROOT / name.replace(".", "/")).with_suffix(".py").is_file()}
+    assert absent == set()
+
+
+def test_every_target_of_make_that_a_step_names_is_there() -> None:
+    named = set(re.findall(r"^make ([\w-]+)", scripts(), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert named == {"env", "test", "infra-test"}
+    assert named <= targets
+
+
+def test_a_push_to_main_tests_builds_plans_applies_what_was_planned_and_tries_it(tmp_path: Path) -> None:
+    checkout, failed = built(tmp_path, environment("deploy", "main"))
+    assert failed == ""
+    calls = checkout.calls()
+    order = [
+        *("make env", "make test", "make infra-test", "python -m infra.deploy.bundle", "terraform init"),
+        *("terraform plan", "terraform apply", "python -m infra.deploy.images dev", "terraform plan"),
+        *("terraform apply", "python -m infra.deploy.dead_letter dev", "python -m infra.deploy.doctor dev --after"),
+        "python -m infra.deploy.smoke dev",
+    ]
+    assert [call[: len(start)] for call, start in zip(calls, order, strict=True)] == order
+    assert "-backend-config=bucket=acme-dev-dropfit-state" in calls[4]
+    plans, applies = calls[5:9:3], calls[6:10:3]
+    for plan, apply in zip(plans, applies, strict=True):
+        assert "-var-file=dev.tfvars" in plan
+        file = re.search(r"-out=(\S+)", plan)
+        assert file is not None
+        assert apply.endswith(f" {file[1]}")
+        assert "-auto-approve" not in apply
+    assert "-target=" in plans[0]
+    assert "-target=" not in plans[1]
+    assert (checkout.folder / "build" / "bin" / "terraform").is_file()
+
+
+@pytest.mark.parametrize(
+    ("action", "branch"),
+    [
+        ("deploy", "feature"),
+        ("deploy", "main-2"),
+        ("deploy", ""),
+        ("plan", "main"),
+        ("plan", "feature"),
+        ("", "main"),
+    ],
+)
+def test_anything_else_is_tested_and_planned_and_changes_nothing(tmp_path: Path, action: str, branch: str) -> None:
+    checkout, failed = built(tmp_path, environment(action, branch))
+    assert failed == ""
+    assert checkout.changes() == []
+    plans = [call for call in checkout.calls() if call.startswith("terraform plan")]
+    assert len(plans) == 1
+    assert "-lock=false" in plans[0]
+    assert {"make test", "make infra-test"} <= set(checkout.calls())
+
+
+def test_another_branch_can_be_the_one_that_deploys(tmp_path: Path) -> None:
+    checkout, _ = built(tmp_path, environment("deploy", "release", _BRANCH="release"))
+    assert len(checkout.changes()) == 5
+
+
+@pytest.mark.parametrize(
+    ("fails", "step"),
+    [
+        ("make*test", "lint-and-tests"),
+        ("terraform*init*", "init"),
+        ("terraform*plan*-target*", "foundation"),
+        ("terraform*apply*foundation*", "foundation"),
+        ("python*images*", "images"),
+        ("terraform*plan*deploy.tfplan*", "plan"),
+        ("terraform*apply*deploy*", "apply"),
+        ("python*doctor*", "doctor"),
+        ("python*smoke*", "smoke"),
+    ],
+)
+def test_what_fails_ends_the_build(tmp_path: Path, fails: str, step: str) -> None:
+    assert built(tmp_path, environment("deploy", "main"), fails)[1] == step
+
+
+def test_prod_is_asked_and_never_trained(tmp_path: Path) -> None:
+    checkout, _ = built(tmp_path, environment("deploy", "main", _ENV="prod"))
+    assert checkout.calls()[-1].strip() == "python -m infra.deploy.smoke prod"
+    assert "--train" not in scripts()
+
+
+def test_a_file_of_ones_own_proves_dev(tmp_path: Path) -> None:
+    checkout, _ = built(tmp_path, environment("deploy", "main", _SMOKE_FILE="data/a few rents.csv"))
+    assert checkout.calls()[-1] == "python -m infra.deploy.smoke dev --file data/a few rents.csv"
+
+
+def test_foundation_and_state_are_those_of_dropfit_deploy() -> None:
+    targets = re.findall(r"-target=(\S+)", scripts())
+    assert sorted(targets) == sorted(FOUNDATION)
+    assert f'-backend-config="prefix={PREFIX}"' in scripts()
+
+
+@pytest.mark.infra
+def test_it_is_of_cloud_builds_schema_and_tidy() -> None:
+    tell(TOOLS / "check-jsonschema", "--builtin-schema", "vendor.cloudbuild", FILE)
+    tell(TOOLS / "yamllint", "-s", "-d", YAMLLINT, FILE)
+
+
+@pytest.mark.infra
+@pytest.mark.parametrize("script", [*SCRIPTS, "deploys.sh", "terraform.sh"])
+def test_shellcheck_finds_nothing(script: str, tmp_path: Path) -> None:
+    file = ROOT / "infra" / "pipeline" / script
+    if script in SCRIPTS:
+        file = tmp_path / "step.sh"
+        file.write_text(SCRIPTS[script])
+    tell(TOOLS / "shellcheck", "-s", "sh", file)
+
+
+def tell(*command: object) -> None:
+    """Run a tool; what it finds is shown."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor before anything is made: a project in which all is well, and each thing that can be wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from google_api import USERINFO, Fault, Google, disabled
+from healthy import BILLING, DATASET, ENVIRONMENT, PROJECT, QUOTAS, REGION, bucket, empty, healthy
+
+from dropfit.errors import Refused, Unavailable
+from dropfit.rest import Api
+from infra.deploy import checks_project, doctor, look, needed
+from infra.deploy.checks_region import SERVICES
+from infra.deploy.environment import Environment
+from infra.deploy.look import Finding
+
+Sickness = Callable[[Google], Any]
+
+
+@pytest.fixture(autouse=True)
+def terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Terraform that is new enough, and says nothing but its version."""
+    file = tmp_path / "terraform"
+    file.write_text('#!/bin/sh\necho \'{"terraform_version": "1.11.4"}\'\n')
+    file.chmod(0o755)
+    monkeypatch.setenv("TERRAFORM", str(file))
+    return file
+
+
+def before(google: Google, environment: Environment = ENVIRONMENT) -> list[Finding]:
+    """What the doctor finds; what is uncommitted here is not the project's fault."""
+    found = doctor.before(environment, Api("scope", google))
+    return [one for one in found if one.check != "git"]
+
+
+def sick(google: Google, environment: Environment = ENVIRONMENT) -> Finding:
+    """The one finding that is not well."""
+    bad = [one for one in before(google, environment) if one.verdict != "ok"]
+    assert len(bad) == 1, bad
+    return bad[0]
+
+
+def changed(**fields: Any) -> Environment:
+    return msgspec.structs.replace(ENVIRONMENT, **fields)
+
+
+DATAFLOW = changed(settings={"runner": "DataflowRunner", "max_workers": 4})
+BUDGET = changed(monthly_budget=50.0)
+
+
+@pytest.mark.parametrize("world", [empty, healthy], ids=["nothing made yet", "all deployed"])
+@pytest.mark.parametrize("environment", [ENVIRONMENT, DATAFLOW, BUDGET], ids=["plain", "dataflow", "budget"])
+def test_in_a_project_without_fault_all_is_well(world: Callable[[], Google], environment: Environment) -> None:
+    found = before(world(), environment)
+    assert {one.verdict for one in found} == {"ok"}, found
+    assert all(one.says and not one.remedy for one in found)
+    assert {one.group for one in found} == {"tools", "credentials", "project", "region", "names", "quotas"}
+
+
+@pytest.mark.parametrize("environment", [ENVIRONMENT, DATAFLOW, BUDGET], ids=["plain", "dataflow", "budget"])
+def test_it_only_looks(environment: Environment) -> None:
+    google = healthy()
+    before(google, environment)
+    assert len(google.calls) > 15
+    assert google.written() == []
+
+
+def test_it_looks_in_the_deployments_own_name() -> None:
+    google = healthy()
+    before(google)
+    assert {headers.get("x-goog-user-project") for headers in google.headers} == {"acme-dev"}
+
+
+def _set(url: str, **fields: Any) -> Sickness:
+    return lambda google: google.things[url].update(fields)
+
+
+def _quota(value: int) -> Sickness:
+    entry = {"dimensions": {"region": "europe-west1"}, "details": {"value": str(value)}}
+    return _set(f"{QUOTAS}/CpuAllocPerProjectRegion", dimensionsInfos=[entry])
+
+
+def _lacks(*permissions: str) -> Sickness:
+    everything = {one for many in needed.NEEDED.values() for one in many}
+    return lambda google: setattr(google, "granted", everything - set(permissions))
+
+
+def _denied(*methods: str) -> Sickness:
+    return lambda google: google.denied.update(methods)
+
+
+def _off(*apis: str) -> Sickness:
+    return lambda google: google.off.update(apis)
+
+
+def _places(service: str, *regions: str) -> Sickness:
+    url = f"{SERVICES[service]}/projects/acme-dev/locations"
+    return _set(url, locations=[{"locationId": region} for region in regions])
+
+
+def _foreign_bucket(google: Google) -> None:
+    google.on["storage.v1.buckets.get"] = lambda call: _refuse(call.url == bucket("data"))
+
+
+def _refuse(really: bool) -> dict[str, Any]:
+    raise Fault(403, "ada does not have storage.buckets.get access") if really else Fault(404, "no such bucket")
+
+
+NOT_YOURS = Fault(403, "Caller does not have required permission to use project acme-dev", "USER_PROJECT_DENIED")
+TFVARS = "infra/dev.tfvars"
+SICK: dict[str, tuple[Sickness, Environment, tuple[str, str], str, list[str], list[str]]] = {
+    "the project is being deleted": (
+        _set(PROJECT, state="DELETE_REQUESTED"),
+        ENVIRONMENT, ("project", "exists"), "fail", ["being deleted"], ["gcloud projects undelete acme-dev"],
+    ),
+    "the project cannot be seen": (
+        _denied("cloudresourcemanager.v3.projects.get"),
+        ENVIRONMENT, ("project", "exists"), "fail", ["acme-dev", "ada@acme.example"],
+        [TFVARS, "gcloud projects create acme-dev", "--member=user:ada@acme.example"],
+    ),
+    "the project may not be used": (
+        lambda google: google.faults.update({"cloudresourcemanager.v3.projects.get": [NOT_YOURS]}),
+        ENVIRONMENT, ("project", "exists"), "fail", ["acme-dev", "ada@acme.example"],
+        ["--role=roles/serviceusage.serviceUsageConsumer"],
+    ),
+    "nobody pays": (
+        lambda google: google.things[BILLING].update(billingEnabled=False),
+        ENVIRONMENT, ("project", "billing"), "fail", ["no billing account"],
+        ["gcloud billing projects link acme-dev", "console.cloud.google.com/billing/linkedaccount?project=acme-dev"],
+    ),
+    "billing cannot be looked at": (
+        _off("cloudbilling"),
+        ENVIRONMENT, ("project", "billing"), "warn", ["could not look", "cloudbilling.googleapis.com is off"],
+        ["gcloud billing projects describe acme-dev"],
+    ),
+    "no right to make the budget": (
+        lambda google: google.on.update({"cloudbilling.v1.billingAccounts.testIamPermissions": lambda call: {}}),
+        BUDGET, ("project", "budget"), "fail", ["012345-6789AB-CDEF01"],
+        ["gcloud billing accounts add-iam-policy-binding 012345-6789AB-CDEF01", "roles/billing.costsManager", TFVARS],
+    ),
+    "an API that comes before Terraform is off": (
+        _off("iam"),
+        ENVIRONMENT, ("project", "APIs"), "warn", ["iam.googleapis.com"],
+        ["gcloud services enable iam.googleapis.com --project=acme-dev"],
+    ),
+    "rights are missing": (
+        _lacks("run.jobs.create", "run.services.create"),
+        ENVIRONMENT, ("project", "your rights"), "fail", ["run.services.create", "run.jobs.create"],
+        ["--role=roles/run.admin", "--member=user:ada@acme.example"],
+    ),
+    "rights cannot be looked at": (
+        _denied("cloudresourcemanager.v3.projects.testIamPermissions"),
+        ENVIRONMENT, ("project", "your rights"), "warn", ["could not look", "Permission denied"], ["roles/viewer"],
+    ),
+    "a service is not in the region": (
+        _places("Eventarc", "europe-north1", "us-central1"),
+        ENVIRONMENT, ("region", "services"), "fail", ["Eventarc has no region europe-west1"],
+        ["europe-north1", f"`region` of {TFVARS}"],
+    ),
+    "the dataset is elsewhere": (
+        lambda google: google.things.update({DATASET: {"location": "US"}}),
+        ENVIRONMENT, ("region", "dataset"), "fail", ["dataset dropfit is in us"], ['region = "us"', TFVARS],
+    ),
+    "a bucket is somebody else's": (
+        _foreign_bucket,
+        ENVIRONMENT, ("names", "buckets"), "fail", ["gs://acme-dev-dropfit-data", "somebody else's"],
+        [f"`name` in {TFVARS}", "roles/storage.admin"],
+    ),
+    "a bucket is another project's": (
+        lambda google: google.things.update({bucket("data"): {"projectNumber": "7", "location": "EUROPE-WEST1"}}),
+        ENVIRONMENT, ("names", "buckets"), "fail", ["gs://acme-dev-dropfit-data", "number 7"],
+        [f"`name` in {TFVARS}"],
+    ),
+    "a bucket is elsewhere": (
+        lambda google: google.things.update({bucket("data"): {"projectNumber": "123456789012", "location": "US"}}),
+        ENVIRONMENT, ("names", "buckets"), "fail", ["gs://acme-dev-dropfit-data is in us"], ['region = "us"', TFVARS],
+    ),
+    "a name is too long": (
+        lambda google: None,
+        changed(name="a-very-long-name-indeed"), ("names", "valid"), "fail",
+        ["service account a-very-long-name-indeed-on-upload"], [f"`name` of {TFVARS}"],
+    ),
+    "Cloud Run has no room": (
+        _quota(4_000),
+        ENVIRONMENT, ("quotas", "Cloud Run"), "fail", ["10 instances of 1 CPU", "enough for 4"],
+        ["predict = { max_instances = 4 }", "console.cloud.google.com/iam-admin/quotas?project=acme-dev"],
+    ),
+    "Cloud Run's quota is not told": (
+        _set(f"{QUOTAS}/CpuAllocPerProjectRegion", dimensionsInfos=[]),
+        ENVIRONMENT, ("quotas", "Cloud Run"), "warn", ["could not look"], ["iam-admin/quotas"],
+    ),
+    "the API of quotas is off": (
+        _off("cloudquotas"),
+        ENVIRONMENT, ("quotas", "Cloud Run"), "warn", ["could not look", "cloudquotas.googleapis.com is off"],
+        ["gcloud services enable cloudquotas.googleapis.com --project=acme-dev"],
+    ),
+    "Dataflow has no room": (
+        _set(REGION, quotas=[{"metric": m, "limit": 24, "usage": 12} for m in ("N2_CPUS", "CPUS", "INSTANCES")]),
+        DATAFLOW, ("quotas", "Dataflow"), "warn", ["16 N2_CPUS", "12 of 24 are free"],
+        ["max_workers", TFVARS, "iam-admin/quotas"],
+    ),
+    "Dataflow has no such region": (
+        lambda google: google.things.pop(REGION),
+        DATAFLOW, ("quotas", "Dataflow"), "fail", ["no region europe-west1"], [TFVARS],
+    ),
+    "Dataflow has no such machine": (
+        lambda google: None,
+        changed(settings={"runner": "DataflowRunner", "worker_machine": "big"}),
+        ("quotas", "Dataflow"), "fail", ["'big'"], ["settings.worker_machine", TFVARS],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_each_sickness_is_found_named_and_its_remedy_told(name: str) -> None:
+    sicken, environment, place, verdict, says, remedy = SICK[name]
+    google = empty()
+    sicken(google)
+    found = [one for one in before(google, environment) if one.group != "the rest"]
+    bad = [one for one in found if one.verdict != "ok"]
+    assert [(one.group, one.check, one.verdict) for one in bad] == [(*place, verdict)], bad
+    assert [part for part in says if part not in bad[0].says] == []
+    assert [part for part in remedy if part not in bad[0].remedy] == []
+    assert google.written() == []
+
+
+def test_who_has_no_rights_at_all_gets_one_finding_with_every_role() -> None:
+    google = empty()
+    google.granted = set()
+    found = sick(google)
+    assert "you lack 33: serviceusage.services.enable" in found.says
+    assert [role for role in needed.NEEDED if f"--role={role} " not in found.remedy] == []
+
+
+def test_apis_that_are_off_are_no_fault_as_long_as_they_may_be_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = ["pubsub.googleapis.com", "storage.googleapis.com", *(f"a{n}.googleapis.com" for n in range(40))]
+    monkeypatch.setattr(checks_project, "services", lambda environment: some)
+    google = empty()
+    google.off.add("pubsub")
+    apis = next(one for one in before(google) if one.check == "APIs")
+    assert (apis.verdict, apis.remedy) == ("ok", "")
+    assert "1 of 42 are off" in apis.says
+    _lacks("serviceusage.services.enable")(google)
+    apis = next(one for one in before(google) if one.check == "APIs")
+    assert apis.verdict == "fail"
+    assert "gcloud services enable pubsub.googleapis.com" in apis.remedy
+
+
+def test_the_needed_apis_are_those_of_the_terraform() -> None:
+    for environment in (ENVIRONMENT, DATAFLOW, BUDGET):
+        apis = set(needed.services(environment))
+        assert set(needed.FIRST) <= apis
+        assert ("dataflow.googleapis.com" in apis) <= environment.dataflow
+        assert ("billingbudgets.googleapis.com" in apis) <= (environment.monthly_budget is not None)
+    if (needed.INFRA / "apis.tf").is_file():
+        everything = set(needed.services(msgspec.structs.replace(DATAFLOW, monthly_budget=1.0)))
+        assert {f"{api}.googleapis.com" for api in ("run", "eventarc", "pubsub", "dataflow")} <= everything
+
+
+def test_in_a_new_project_with_every_api_off_nothing_crashes_and_nothing_counts_as_seen() -> None:
+    google = empty()
+    google.off |= {"run", "eventarc", "cloudscheduler", "artifactregistry", "bigquery", "cloudquotas", "cloudbilling"}
+    found = before(google)
+    assert {one.verdict for one in found} == {"ok", "warn"}
+    unseen = {one.check for one in found if one.verdict == "warn"}
+    assert unseen == {"billing", "services", "dataset", "Cloud Run"}
+    assert all("could not look" in one.says and one.remedy for one in found if one.verdict == "warn")
+    assert len([one for one in found if one.check == "services"]) == 1
+
+
+def test_apis_that_deploying_switches_on_anyway_have_one_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    all_needed = ["bigquery.googleapis.com", "eventarc.googleapis.com", "run.googleapis.com"]
+    monkeypatch.setattr(look, "services", lambda environment: all_needed)
+    google = empty()
+    google.off |= {"run", "bigquery", "cloudquotas"}
+    remedies = {one.check: one.remedy for one in before(google) if one.verdict == "warn"}
+    assert remedies["services"] == remedies["dataset"]
+    assert f"gcloud services enable {' '.join(all_needed)} --project=acme-dev" in remedies["dataset"]
+    assert "Deploying does not need it" in remedies["Cloud Run"]
+
+
+@pytest.mark.parametrize(
+    "off", ["cloudresourcemanager", "serviceusage", "storage", "bigquery", "compute", "eventarc"]
+)
+def test_any_api_may_be_off(off: str) -> None:
+    google = empty()
+    google.off.add(off)
+    found = before(google, DATAFLOW)
+    bad = [one for one in found if one.verdict != "ok"]
+    assert bad
+    assert all(one.verdict == "warn" and off in one.says + one.remedy for one in bad), bad
+
+
+def test_every_api_may_refuse_and_be_silent() -> None:
+    for fault, word in ((Fault(403, "no"), "refuses"), (Fault(418, "teapot"), "teapot")):
+        google = empty()
+        before(google, DATAFLOW)
+        methods = {call.id for call in google.calls} - {"cloudresourcemanager.v3.projects.get"}
+        for method in methods:
+            world = empty()
+            world.faults[method] = [fault] * 20
+            bad = [one for one in before(world, DATAFLOW) if one.verdict != "ok"]
+            assert bad, method
+            if method != "storage.v1.buckets.get":
+                assert all(one.verdict == "warn" and word in one.says for one in bad), (method, bad)
+
+
+def test_an_answer_that_nobody_expected_is_a_warning_and_no_crash() -> None:
+    google = empty()
+    google.things[f"{QUOTAS}/CpuAllocPerProjectRegion"] = {"dimensionsInfos": [{"details": {"value": "many"}}]}
+    google.things[f"{QUOTAS}/CpuAllocPerProjectRegion"]["dimensionsInfos"][0]["applicableLocations"] = [
+        "europe-west1"
+    ]
+    found = sick(google)
+    assert (found.check, found.verdict) == ("Cloud Run", "warn")
+    assert "not as expected" in found.says
+
+
+def test_credentials_of_another_project_are_told_from_an_api_that_is_off() -> None:
+    google = empty()
+    google.faults["bigquery.v2.datasets.get"] = [disabled("bigquery", "999")]
+    found = sick(google)
+    assert "gcloud auth application-default set-quota-project acme-dev" in found.remedy
+
+
+class NoCredentials(Api):
+    """As google.auth is where nobody logged in."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("scope")
+        self._cause = cause
+
+    def send(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+        if isinstance(self._cause, Refused):
+            raise self._cause
+        raise Unavailable(f"{url}: {self._cause}") from self._cause
+
+
+def _credentials(api: Api) -> list[Finding]:
+    return [one for one in doctor.before(ENVIRONMENT, api) if one.group not in ("tools",)]
+
+
+def test_without_credentials_the_rest_is_not_looked_at_and_says_so() -> None:
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+
+    for cause in (DefaultCredentialsError("Your default credentials were not found. To set up"), RefreshError("old")):
+        who, rest = _credentials(NoCredentials(cause))
+        assert (who.check, who.verdict) == ("who you are", "fail")
+        assert "gcloud auth application-default login" in who.remedy
+        assert "gcloud auth application-default set-quota-project acme-dev" in who.remedy
+        assert (rest.verdict, rest.group) == ("warn", "the rest")
+        assert "need the credentials" in rest.says
+    lost = (
+        "HTTPSConnectionPool: Max retries exceeded with url: /token (Caused by NameResolutionError('no such host'))"
+    )
+    who, _ = _credentials(NoCredentials(TransportError(lost)))
+    assert who.verdict == "fail"
+    assert who.says == "Google did not answer: NameResolutionError('no such host')"
+    assert "network" in who.remedy
+    who, _ = _credentials(NoCredentials(Refused(f"{USERINFO}: 401", 401, "", "Invalid Credentials")))
+    assert who.verdict == "fail"
+    assert "gcloud auth application-default login" in who.remedy
+
+
+def test_credentials_that_do_not_tell_whose_they_are_will_do() -> None:
+    google = empty()
+    google.email = ""
+    assert {one.verdict for one in before(google)} == {"ok"}
+
+
+def test_a_service_account_is_granted_as_one() -> None:
+    google = empty()
+    google.email = "deployer@acme-dev.iam.gserviceaccount.com"
+    _lacks("eventarc.triggers.create")(google)
+    assert "--member=serviceAccount:deployer@acme-dev.iam.gserviceaccount.com" in sick(google).remedy
+
+
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [
+        ('echo \'{"terraform_version": "1.11.0"}\'', "ok"),
+        ('echo \'{"terraform_version": "1.9.8"}\'', "fail"),
+        ('echo \'{"terraform_version": "2.0.0-rc1"}\'', "ok"),
+        ("echo nonsense", "fail"),
+        ("exit 3", "fail"),
+    ],
+)
+def test_terraform_has_to_be_new_enough(terraform: Path, says: str, found: str) -> None:
+    terraform.write_text(f"#!/bin/sh\n{says}\n")
+    one = next(one for one in before(empty()) if one.check == "Terraform")
+    assert one.verdict == found
+    assert found == "ok" or "TERRAFORM" in one.remedy
+
+
+def test_terraform_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRAFORM", "no-such-terraform")
+    one = next(one for one in before(empty()) if one.check == "Terraform")
+    assert one.verdict == "fail"
+    assert "https://" in one.remedy
+    assert os.environ["TERRAFORM"] in one.says

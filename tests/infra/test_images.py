@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images of a deployment: what Google is asked to build, what is left alone, and what people are told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from dropfit import rest
+from dropfit.errors import Refused, Unavailable
+from dropfit.rest import Api
+from infra.deploy import images
+from infra.deploy.bundle import Code
+from infra.deploy.environment import Environment
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = Environment(key="dev", project="acme-dev", region="europe-west1")
+FUNCTIONS, JOB = "0123456789abcdef", "fedcba9876543210"
+CODE = Code(Path(f"build/functions-{FUNCTIONS}.zip"), Path(f"build/job-{JOB}.zip"))
+ALL = {f"on-upload:{FUNCTIONS}", f"predict:{FUNCTIONS}", f"job:{JOB}"}
+
+# Of Google's own definitions, run/v2 and logging/v2: another field than these does not exist.
+SUBMIT = {"buildpackBuild", "dockerBuild", "imageUri", "machineType", "serviceAccount", "storageSource", "tags"}
+SUBMIT |= {"workerPool"}
+BUILDPACK = {"baseImage", "cacheImageUri", "enableAutomaticUpdates", "environmentVariables", "functionTarget"}
+BUILDPACK |= {"projectDescriptor", "runtime"}
+STORAGE = {"bucket", "generation", "object"}
+ENTRIES = {"filter", "orderBy", "pageSize", "pageToken", "projectIds", "resourceNames"}
+BASE = "projects/acme-dev/locations/europe-west1"
+
+
+class Google:
+    """Cloud Run's builds:submit, Cloud Build, Artifact Registry and Cloud Logging behind one session.
+
+    Attributes:
+        tags: what the registry has.
+        bodies: of the builds that were submitted, by image.
+        play: advances a build before it is told about; by default it succeeds at once.
+        faults: statuses that the next requests are answered with instead.
+    """
+
+    def __init__(self) -> None:
+        self.tags: set[str] = set()
+        self.bodies: dict[str, list[dict[str, Any]]] = {}
+        self.builds: dict[str, dict[str, Any]] = {}
+        self.play: Callable[[str, dict[str, Any]], None] = lambda image, build: build.update(status="SUCCESS")
+        self.submitted_as: Callable[[str], int] = lambda image: 200
+        self.faults: list[int] = []
+        self.log = ["Step 4/9 : RUN pip install", "ERROR: no matching distribution"]
+
+    def request(self, method: str, url: str, timeout: float, **more: Any) -> requests.Response:
+        status, told = (self.faults.pop(0), {}) if self.faults else self._answer(method, url, more.get("json"))
+        reply = requests.Response()
+        reply.status_code, reply.url = status, url
+        reply._content = json.dumps(told).encode()
+        return reply
+
+    def _answer(self, method: str, url: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
+        if method == "POST" and url == f"https://run.googleapis.com/v2/{BASE}/builds:submit":
+            assert body is not None
+            return self._submit(body)
+        if method == "POST" and url == "https://logging.googleapis.com/v2/entries:list":
+            assert body is not None
+            assert set(body) <= ENTRIES
+            assert body["resourceNames"] == ["projects/acme-dev"]
+            lines = reversed(self.log) if body["orderBy"] == "timestamp desc" else self.log
+            known = re.search('resource.labels.build_id="id-[^"]+"', body["filter"])
+            return 200, {"entries": [{"textPayload": line} for line in lines]} if known else {}
+        build = re.fullmatch(f"https://cloudbuild.googleapis.com/v1/({BASE}/builds/.+)", url)
+        if method == "GET" and build and build[1] in self.builds:
+            found = self.builds[build[1]]
+            self.play(found["images"][0], found)
+            return 200, found
+        registry = f"https://artifactregistry.googleapis.com/v1/{BASE}/repositories/dropfit/packages"
+        tag = re.fullmatch(f"{registry}/([^/]+)/tags/([^/]+)", url)
+        if method == "GET" and tag and f"{tag[1]}:{tag[2]}" in self.tags:
+            return 200, {"name": url, "version": "sha256:0"}
+        return 404, {"error": {"code": 404, "message": f"no {url}"}}
+
+    def _submit(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        assert set(body) <= SUBMIT
+        assert set(body["storageSource"]) <= STORAGE
+        assert set(body.get("buildpackBuild", {})) <= BUILDPACK
+        assert ("buildpackBuild" in body) != ("dockerBuild" in body)
+        image = body["imageUri"].removeprefix("europe-west1-docker.pkg.dev/acme-dev/dropfit/")
+        status = self.submitted_as(image)
+        if status != 200:
+            return status, {"error": {"code": status, "message": f"as the test wants it for {image}"}}
+        self.bodies.setdefault(image, []).append(body)
+        name = f"{BASE}/builds/id-{len(self.builds)}"
+        build = {"name": name, "id": name.rpartition("/")[2], "status": "QUEUED", "logUrl": f"https://log/{image}"}
+        self.builds[name] = build | {"images": [image], "steps": [], "projectId": "acme-dev", "timing": {}}
+        operation = {"name": "operations/build/1", "metadata": {"build": self.builds[name]}}
+        return 200, {"buildOperation": operation, "baseImageUri": "base"}
+
+
+class Hours:
+    """Time that passes at once."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def google(monkeypatch: pytest.MonkeyPatch) -> Google:
+    monkeypatch.setattr(rest, "DELAY", 0.001)
+    monkeypatch.setattr(rest, "PATIENCE", 0.05)
+    return Google()
+
+
+def built(google: Google, hours: Hours | None = None) -> list[str]:
+    """What was told while the images were built."""
+    told, time = list[str](), hours or Hours()
+    api = Api(images.SCOPE, google)
+    images.build(ENVIRONMENT, CODE, api, told.append, sleep=time.sleep, clock=time.clock)
+    return told
+
+
+def test_all_three_are_built_from_the_zips_by_the_build_account(google: Google) -> None:
+    told = "\n".join(built(google))
+    assert set(google.bodies) == ALL
+    for image, (body,) in google.bodies.items():
+        assert (
+            body["serviceAccount"]
+            == "projects/acme-dev/serviceAccounts/dropfit-build@acme-dev.iam.gserviceaccount.com"
+        )
+        zipped = CODE.job.name if image.startswith("job:") else CODE.functions.name
+        assert body["storageSource"] == {"bucket": "acme-dev-dropfit-source", "object": zipped}
+        assert f"{image} is built" in told
+        assert f"https://log/{image}" in told
+
+
+def test_each_function_is_built_of_a_file_and_a_target_that_exist(google: Google) -> None:
+    built(google)
+    for name in ("on-upload", "predict"):
+        (body,) = google.bodies[f"{name}:{FUNCTIONS}"]
+        pack = body["buildpackBuild"]
+        source = (ROOT / "functions" / pack["environmentVariables"]["GOOGLE_FUNCTION_SOURCE"]).read_text()
+        assert re.search(rf"^(async )?def {pack['functionTarget']}\(", source, re.MULTILINE)
+        assert pack["baseImage"] == "python311"
+
+
+def test_the_job_is_built_by_its_dockerfile(google: Google) -> None:
+    built(google)
+    (body,) = google.bodies[f"job:{JOB}"]
+    assert body["dockerBuild"] == {}
+
+
+def test_a_tag_that_is_there_is_not_built_again(google: Google) -> None:
+    google.tags = {f"predict:{FUNCTIONS}", f"on-upload:{FUNCTIONS}"}
+    told = built(google)
+    assert set(google.bodies) == {f"job:{JOB}"}
+    assert f"predict:{FUNCTIONS} is there already" in told
+
+
+def test_with_all_tags_there_nothing_is_built_and_no_time_passes(google: Google) -> None:
+    google.tags, hours = set(ALL), Hours()
+    built(google, hours)
+    assert google.bodies == {}
+    assert hours.now == 0
+
+
+def test_they_are_built_at_the_same_time(google: Google) -> None:
+    looks = list[tuple[str, int]]()
+
+    def play(image: str, build: dict[str, Any]) -> None:
+        looks.append((image, len(google.builds)))
+        ended = len([one for one, _ in looks if one == image]) == 40
+        build["status"] = "SUCCESS" if ended else "WORKING"
+
+    google.play, hours = play, Hours()
+    built(google, hours)
+    assert {number for _, number in looks} == {3}
+    assert hours.now == pytest.approx(40 * images.LOOK)
+
+
+def test_a_failure_is_told_with_the_logs_address_and_its_last_words_after_the_others_have_ended(
+    google: Google,
+) -> None:
+    def play(image: str, build: dict[str, Any]) -> None:
+        lost = {"status": "FAILURE", "statusDetail": "step 0 failed", "failureInfo": {"type": "USER_BUILD_STEP"}}
+        build.update(lost if image.startswith("job:") else {"status": "SUCCESS"})
+
+    google.play = play
+    with pytest.raises(Refused) as failed:
+        built(google)
+    said = str(failed.value)
+    assert f"job:{JOB} ended as FAILURE: step 0 failed" in said
+    assert f"https://log/job:{JOB}" in said
+    assert said.index("Step 4/9") < said.index("ERROR: no matching distribution")
+    assert "predict" not in said
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "TIMEOUT", "EXPIRED", "INTERNAL_ERROR"])
+def test_every_other_end_is_a_failure_too(google: Google, status: str) -> None:
+    google.play = lambda image, build: build.update(status=status)
+    with pytest.raises(Refused, match=status):
+        built(google)
+
+
+def test_an_immutable_tag_that_somebody_pushed_meanwhile_is_as_good(google: Google) -> None:
+    def play(image: str, build: dict[str, Any]) -> None:
+        google.tags.add(image)
+        build.update(status="FAILURE", failureInfo={"type": "PUSH_FAILED", "detail": "tag is immutable"})
+
+    google.play = play
+    assert any(line.startswith(f"job:{JOB} is built") for line in built(google))
+
+
+def test_rights_that_were_granted_a_moment_ago_are_waited_for(google: Google) -> None:
+    answers = {image: [403, 403] for image in ALL}
+    google.submitted_as = lambda image: answers[image].pop() if answers[image] else 200
+    fetched = dict.fromkeys(ALL, 0)
+
+    def play(image: str, build: dict[str, Any]) -> None:
+        fetched[image] += 1
+        bad = {"status": "FAILURE", "failureInfo": {"type": "FETCH_SOURCE_FAILED", "detail": "403"}}
+        build.update(bad if fetched[image] == 1 else {"status": "SUCCESS"})
+
+    google.play, hours = play, Hours()
+    built(google, hours)
+    assert {len(bodies) for bodies in google.bodies.values()} == {2}
+    assert hours.now >= 3 * images.PAUSE
+
+
+def test_rights_that_never_come_end_it_with_googles_reason(google: Google) -> None:
+    google.submitted_as = lambda image: 403
+    with pytest.raises(Refused, match="as the test wants it"):
+        built(google)
+    assert google.bodies == {}
+
+
+def test_a_request_that_is_wrong_is_not_repeated(google: Google) -> None:
+    google.submitted_as, hours = lambda image: 400, Hours()
+    with pytest.raises(Refused, match="400"):
+        built(google, hours)
+    assert hours.now == 0
+
+
+def test_silence_of_google_while_it_builds_is_waited_out(google: Google) -> None:
+    looks = list[str]()
+
+    def play(image: str, build: dict[str, Any]) -> None:
+        looks.append(image)
+        if len(looks) == 1:
+            google.faults = [503] * 100
+        build["status"] = "SUCCESS" if len(looks) > 3 else "WORKING"
+
+    google.play, time = play, Hours()
+
+    def sleep(seconds: float) -> None:
+        if len(looks) > 1 or time.now > 30:
+            google.faults = []
+        time.sleep(seconds)
+
+    told = list[str]()
+    images.build(ENVIRONMENT, CODE, Api(images.SCOPE, google), told.append, sleep=sleep, clock=time.clock)
+    assert any("asking again" in line for line in told)
+    assert sum("is built" in line for line in told) == 3
+
+
+def test_builds_that_do_not_end_are_given_up_with_the_addresses_of_their_logs(google: Google) -> None:
+    google.play, hours = lambda image, build: build.update(status="WORKING"), Hours()
+    with pytest.raises(Unavailable, match=f"job:{JOB} is at work: https://log/job:{JOB}"):
+        built(google, hours)
+    assert images.PATIENCE < hours.now < images.PATIENCE + 60
+
+
+def test_what_is_at_work_is_told_at_every_look(google: Google) -> None:
+    seen, hours = list[str](), Hours()
+    api = Api(images.SCOPE, google)
+    images.build(ENVIRONMENT, CODE, api, lambda line: None, seen.append, hours.sleep, hours.clock)
+    assert seen[0].startswith("on-upload, predict, job: at work")
+
+
+@pytest.mark.parametrize("arguments", [[], ["dev", "prod"], ["--help"]])
+def test_the_command_says_how_it_is_called(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert images.main(arguments) == 2
+    assert "ENVIRONMENT" in capsys.readouterr().err
+
+
+def test_the_command_names_the_environments_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert images.main(["nowhere"]) == 1
+    assert "there is no infra/nowhere.tfvars" in capsys.readouterr().err

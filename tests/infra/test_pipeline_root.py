@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""infra/pipeline/: the accounts that redeploy can do what infra/ takes, and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from planning import copied, planned, run_terraform
+
+from infra.deploy.environment import Environment
+from infra.deploy.needed import NEEDED, NEEDED_FOR_DATAFLOW
+
+pytestmark = pytest.mark.infra
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = ROOT / "infra" / "pipeline"
+VARIABLES = {
+    "project": "acme-dev",
+    "region": "europe-west1",
+    "environment": "dev",
+    "github_repository": "acme/late-flights",
+    "github_repository_id": "123456",
+    "connection": "acme-github",
+    "github_actions": True,
+    "dataflow": True,
+}
+MAKES = {
+    "google_artifact_registry_": "roles/artifactregistry.admin",
+    "google_bigquery_dataset": "roles/bigquery.dataOwner",
+    "google_billing_budget": None,
+    "google_cloud_run_v2_": "roles/run.admin",
+    "google_cloud_scheduler_": "roles/cloudscheduler.admin",
+    "google_compute_": "roles/compute.networkAdmin",
+    "google_compute_firewall": "roles/compute.securityAdmin",
+    "google_eventarc_": "roles/eventarc.admin",
+    "google_logging_": "roles/logging.configWriter",
+    "google_monitoring_alert_policy": "roles/monitoring.alertPolicyEditor",
+    "google_monitoring_dashboard": "roles/monitoring.dashboardEditor",
+    "google_monitoring_notification_channel": "roles/monitoring.notificationChannelEditor",
+    "google_monitoring_uptime_check_config": "roles/monitoring.uptimeCheckConfigEditor",
+    "google_project_iam_member": "roles/resourcemanager.projectIamAdmin",
+    "google_project_service": "roles/serviceusage.serviceUsageAdmin",
+    "google_pubsub_": "roles/pubsub.admin",
+    "google_service_account": "roles/iam.serviceAccountAdmin",
+    "google_storage_": "roles/storage.admin",
+    "terraform_data": None,
+}
+"""What a resource's type begins with -> the role that makes it. A budget is made on the billing account."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied(PIPELINE, tmp_path_factory.mktemp("pipeline") / "pipeline")
+
+
+@pytest.fixture(scope="module")
+def document(folder: Path) -> dict[str, Any]:
+    """The pipeline's plan."""
+    return planned(folder, VARIABLES)
+
+
+@pytest.fixture(scope="module")
+def pipeline(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every resource of it."""
+    return list(document["planned_values"]["root_module"]["resources"])
+
+
+def roles(pipeline: list[dict[str, Any]], *names: str) -> set[str]:
+    """The project roles that the resources of these names grant."""
+    members = [r for r in pipeline if r["type"] == "google_project_iam_member" and r["name"] in names]
+    return {member["values"]["role"] for member in members}
+
+
+def test_it_is_formatted_and_valid_and_keeps_its_promises(folder: Path) -> None:
+    run_terraform(PIPELINE, "fmt", "-check", "-recursive")
+    run_terraform(folder, "validate")
+    run_terraform(folder, "test")
+
+
+def test_the_deployer_can_make_each_kind_of_resource(
+    pipeline: list[dict[str, Any]], resources: list[dict[str, Any]]
+) -> None:
+    given, lacking = roles(pipeline, "deploy", "deploy_grants"), set()
+    for kind in {resource["type"] for resource in resources}:
+        known = [start for start in MAKES if kind.startswith(start)]
+        role = MAKES[max(known, key=len)] if known else "a role that nobody has thought of"
+        if role is not None and role not in given:
+            lacking.add((kind, role))
+    assert lacking == set()
+
+
+def test_the_deployer_has_the_roles_that_doctor_asks_for(pipeline: list[dict[str, Any]]) -> None:
+    lacking = {*NEEDED, *NEEDED_FOR_DATAFLOW} - roles(pipeline, "deploy", "deploy_grants")
+    assert lacking <= {"roles/monitoring.editor"}  # of which the deployer has the four parts that it uses
+
+
+def test_it_may_grant_on_the_project_what_infra_grants_there(
+    pipeline: list[dict[str, Any]], resources: list[dict[str, Any]]
+) -> None:
+    grants = next(r for r in pipeline if r["name"] == "deploy_grants")
+    condition = grants["values"]["condition"][0]["expression"]
+    granted = {r["values"]["role"] for r in resources if r["type"] == "google_project_iam_member"}
+    assert {role for role in granted if f'"{role}"' not in condition} == set()
+
+
+def test_there_is_no_key_no_basic_role_and_nobody_public(pipeline: list[dict[str, Any]]) -> None:
+    assert not [r["address"] for r in pipeline if "key" in r["type"]]
+    text = str(pipeline)
+    for wrong in ("roles/owner", "roles/editor", "'roles/viewer'", "allUsers", "allAuthenticatedUsers"):
+        assert wrong not in text
+
+
+def test_names_are_those_that_cloudbuild_and_the_commands_make(pipeline: list[dict[str, Any]]) -> None:
+    environment = Environment(key="dev", project="acme-dev", region="europe-west1")
+    accounts = {r["values"]["account_id"] for r in pipeline if r["type"] == "google_service_account"}
+    assert {f"{name}@acme-dev.iam.gserviceaccount.com" for name in accounts} == {
+        environment.account(action) for action in ("plan", "deploy")
+    }
+    logs = {r["values"]["name"] for r in pipeline if r["type"] == "google_storage_bucket"}
+    assert logs == {environment.bucket(f"{action}-logs") for action in ("plan", "deploy")}
+    state = next(r for r in pipeline if r["name"] == "plan_state")
+    assert state["values"]["bucket"] == environment.bucket("state")
+
+
+def test_its_triggers_set_what_cloudbuild_takes(pipeline: list[dict[str, Any]]) -> None:
+    from test_cloudbuild import BUILD
+
+    triggers = [r["values"] for r in pipeline if r["type"] == "google_cloudbuild_trigger"]
+    assert len(triggers) == 2
+    for trigger in triggers:
+        assert set(trigger["substitutions"]) == set(BUILD["substitutions"])
+        assert (ROOT / trigger["filename"]).is_file()
