@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a deployment that has everything, made once."""
+"""What the tests of infra/ share. Test modules import from planning.py: there is a conftest in every folder."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Terraform as it is, planned without a network: $TERRAFORM may be one whose google provider only knows schemas.
-
-Not in conftest.py: there is one in each folder of tests, and which of them an import finds depends on what is run.
-"""
+"""Terraform as it is, planned without a network: $TERRAFORM may be one whose google provider only knows schemas."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +40,8 @@ PIPELINE_VARIABLES = {
 """A pipeline with both ways of redeploying, Cloud Build's and GitHub's."""
 LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 """Planning needs a state; this one is an empty file."""
+
+Terraform = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

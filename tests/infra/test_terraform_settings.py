@@ -13,7 +13,7 @@ import hcl2
 import msgspec
 import pytest
 from functions_framework import _function_registry
-from planning import INFRA, ROOT, VARIABLES, planned
+from planning import INFRA, ROOT, VARIABLES
 
 from dropfit import settings
 from dropfit.settings import Settings
@@ -101,6 +101,8 @@ def test_each_runtime_has_these_settings_and_they_can_be_loaded(resources: list[
 
 @pytest.mark.infra
 def test_what_an_adopter_sets_arrives_as_settings_reads_it(infra: Path, local: dict[str, Any]) -> None:
+    from planning import planned
+
     said = {f: str(v) if v != "" else EXAMPLES.get(f, "x") for f, v in defaults().items() if f in local["tunable"]}
     assert set(said) == set(local["tunable"])
     plan = planned(infra, VARIABLES | {"settings": said})
@@ -150,6 +152,8 @@ def test_a_deployment_has_the_same_defaults_in_python_and_in_terraform() -> None
 @pytest.mark.infra
 @pytest.mark.parametrize("name", ["dropfit", "fare-model"])
 def test_terraform_and_python_call_everything_by_the_same_names(infra: Path, name: str) -> None:
+    from planning import planned
+
     ours = Environment(key="dev", project="acme-dev", region="europe-west1", name=name)
     root = planned(infra, VARIABLES | {"name": name})["planned_values"]
     resources, outputs = root["root_module"]["resources"], root["outputs"]
