@@ -98,6 +98,8 @@ resource "google_pubsub_topic_iam_member" "dead_letters" {
   topic  = google_pubsub_topic.dead_letters.name
   role   = "roles/pubsub.publisher"
   member = local.pubsub_agent
+
+  depends_on = [terraform_data.service_agents] # nobody can be granted anything before he is there
 }
 
 # A topic keeps nothing by itself. Nobody takes these but a person, and they wait as long as Pub/Sub lets them.

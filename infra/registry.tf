@@ -8,9 +8,8 @@ resource "google_artifact_registry_repository" "images" {
   description   = "Dropfit's images: on-upload, predict and job, tagged with the hash of what they are built from."
   format        = "DOCKER"
 
-  docker_config {
-    immutable_tags = true
-  }
+  # Tags are not immutable, though none ever moves: Google lets no immutable tag be deleted, so nothing would ever be
+  # cleaned up. The build account alone writes here, and it builds no tag that is there.
 
   # Ten of each image stay whatever their age, the one that runs among them.
   cleanup_policies {

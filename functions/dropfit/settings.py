@@ -238,6 +238,11 @@ def let_children_import(places: Sequence[str]) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode each compiles its imports again
 
 
+def speaks_to_emulators() -> bool:
+    """Whether Google's clients, started here, would speak to a local cloud: somebody sourced its env file."""
+    return any(os.environ.get(name) for name in ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"))
+
+
 def terraform() -> str:
     """The Terraform that is run: TERRAFORM, or the one on the PATH."""
     return os.environ.get("TERRAFORM") or "terraform"

@@ -48,6 +48,7 @@ NEEDED = {
 """Role -> what of it deploying needs. The role is the smallest of Google's own that has all of it."""
 NEEDED_FOR_DATAFLOW = {
     "roles/compute.networkAdmin": ["compute.networks.create", "compute.subnetworks.create"],
+    "roles/compute.securityAdmin": ["compute.firewalls.create"],
 }
 
 

@@ -40,6 +40,17 @@ def test_the_examples_project_is_nobodys(stage: Stage, verb: str) -> None:
     assert stage.google.calls == []
 
 
+@pytest.mark.parametrize("verb", ["doctor", "deploy", "destroy"])
+def test_a_terminal_that_speaks_to_the_laptops_cloud_is_sent_to_another(
+    stage: Stage, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:4443")
+    told = stage.type(verb)
+    assert told.code == 1
+    assert "open a new one" in told.text
+    assert stage.google.calls == []
+
+
 @pytest.mark.parametrize("missing", ["hcl2", "infra.deploy"])
 def test_without_the_clones_packages_it_is_told_what_to_install(missing: str, clean: dict[str, str]) -> None:
     code = (
