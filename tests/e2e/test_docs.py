@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import msgspec
@@ -70,23 +71,29 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 def test_every_file_of_the_readmes_tree_exists() -> None:
     tree = re.search(r"## What is where\n\n```\n(.*?)```", README, re.S)
     assert tree is not None
-    folder = ROOT
+    folder, inner = ROOT, {"functions": "dropfit", "infra": "deploy"}
     for line in tree.group(1).splitlines():
-        names = re.findall(r"[\w/]+(?:\.py|/)(?= |$)", line.split("   ")[0] if line[0] != " " else line)
+        names = re.findall(
+            r"[\w/*]+(?:\.py|\.tf|\.tfvars|\.toml|/)(?= |$)", line.split("   ")[0] if line[0] != " " else line
+        )
         if line[0] != " ":
-            folder = ROOT / names[0]
-            assert folder.is_dir(), line
+            folder = ROOT / line.split()[0]
+            assert folder.exists(), line
             continue
-        base = folder / "dropfit" if line.startswith("    ") else folder
-        assert [name for name in names if not (base / name).exists()] == [], line
+        base = folder / inner[folder.name] if line.startswith("    ") else folder
+        assert [name for name in names if not list(base.glob(name.rstrip("/")))] == [], line
 
 
 def test_every_module_is_named_in_the_readmes_tree() -> None:
     tree = README.split("## What is where", 1)[1].split("## Read on", 1)[0]
-    named = set(re.findall(r"\w+\.py", tree))
-    rooms = [*ROOT.glob("functions/*.py"), *ROOT.glob("functions/dropfit/*.py"), *ROOT.glob("beam_pipelines/*.py")]
-    assert len(rooms) > 80
-    assert {room.name for room in rooms} - named == {"__init__.py"}
+    named = set(re.findall(r"[\w*]+\.(?:py|tf)\b", tree))
+    places = ("functions/*.py", "functions/dropfit/*.py", "beam_pipelines/*.py", "infra/*.tf", "infra/deploy/*.py")
+    rooms = {room.name for place in places for room in ROOT.glob(place)}
+    assert len(rooms) > 150
+    assert {room for room in rooms if not any(fnmatch(room, name) for name in named)} == {
+        "__init__.py",
+        "versions.tf",
+    }
 
 
 def test_operate_lists_every_setting_with_its_default() -> None:
