@@ -254,7 +254,7 @@ CSV = b"leaf,minutes\n" + b"assam,5\n" * 1000
     ("payload", "code"),
     [
         (b"", "empty"),
-        (gzip.compress(b""), "empty"),
+        (gzip.compress(b"", mtime=0), "empty"),
         (b"PK\x03\x04 and more", "unknown"),
         (b'[{"leaf": "assam"}]', "json-array"),
         (CSV + b'"assam,5', "truncated"),
@@ -263,7 +263,7 @@ CSV = b"leaf,minutes\n" + b"assam,5\n" * 1000
         (CSV + b"\xe9t\xe9,5\n", "not-utf8"),
         (CSV + b"\xe9t\xe9,5,6\n", "not-utf8"),
         (parquet().replace(b"minutes", b"\xe9inutes"), "unreadable"),
-        (gzip.compress(CSV)[:-20], "broken-gzip"),
+        (gzip.compress(CSV, mtime=0)[:-20], "broken-gzip"),
         (parquet()[:-20], "unreadable"),
         (b"leaf,leaf\na,b\n", "duplicate-columns"),
         (b'leaf,minutes\n"' + b"a\n" * 2_000_000 + b'",5\n', "field-too-large"),
