@@ -13,10 +13,11 @@ from typing import Any
 import functions_framework
 import pytest
 
-from dropfit import joblog, launch, lease, storage
+from dropfit import joblog, launch, lease, replay, storage
 from dropfit.errors import Unavailable
 from dropfit.receipts import Receipts, UploadedObject
 from dropfit.settings import Settings
+from infra.deploy.dead_letter import ATTEMPTS
 
 SOURCE = Path(__file__).parents[2] / "functions" / "on_upload.py"
 FINALIZED = "google.cloud.storage.object.v1.finalized"
@@ -111,6 +112,24 @@ def test_a_launch_that_fails_is_told_to_eventarc_and_leaves_nothing_in_the_way(
         patch.setattr(launch.ProcessLauncher, "launch", lambda self: (_ for _ in ()).throw(Unavailable("no room")))
         assert door.send(uploaded) == 503
     assert door.send(uploaded) // 100 == 2
+    assert len(door.launches()) == 1
+
+
+def test_an_upload_whose_event_became_a_dead_letter_is_taken_in_by_a_replay(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded = door.put()
+
+    def away(self: Receipts, uploaded: UploadedObject) -> None:
+        raise Unavailable("storage does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Receipts, "register", away)
+        delivered = [door.send(uploaded) for _ in range(ATTEMPTS)]  # then Pub/Sub gives it up
+    assert delivered == [503] * ATTEMPTS
+    assert door.receipts() == []
+    done = replay.replay(door.buckets, launch.launcher(door.settings))
+    assert (done.registered, [receipt.object for receipt in done.waiting]) == (1, [uploaded])
     assert len(door.launches()) == 1
 
 
