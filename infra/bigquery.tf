@@ -26,7 +26,8 @@ resource "google_bigquery_dataset_iam_member" "predictions" {
 
   dataset_id = google_bigquery_dataset.predictions.dataset_id
   role       = "roles/bigquery.${each.value.role}"
-  member     = each.value.member
+  # A dataset takes federated identities by another name than all else does.
+  member = startswith(each.value.member, "principal") ? "iamMember:${each.value.member}" : each.value.member
 }
 
 # The right to start a query or a load is the project's; what it may read and write is not.

@@ -142,8 +142,9 @@ resource "google_storage_bucket_iam_member" "data_part" {
   member = each.value.member
 
   condition {
-    title      = "Only ${join(", ", each.value.begins)}"
-    expression = join(" || ", [for begin in each.value.begins : "resource.name.startsWith(\"${local.data_objects}/${begin}\")"])
+    title       = "some-names-alone"
+    description = "Only ${join(", ", each.value.begins)}"
+    expression  = join(" || ", [for begin in each.value.begins : "resource.name.startsWith(\"${local.data_objects}/${begin}\")"])
   }
 }
 

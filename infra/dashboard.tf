@@ -110,14 +110,13 @@ resource "google_monitoring_dashboard" "dropfit" {
     labels      = { app = "dropfit" }
     mosaicLayout = {
       columns = 12
-      tiles = [for place, chart in local.charts : {
-        xPos   = place % 2 * 6
-        yPos   = floor(place / 2) * 4
+      # Google leaves zeros and empty lists out of what it answers: said here, they would differ with every plan.
+      tiles = [for place, chart in local.charts : merge({
         width  = 6
         height = 4
         widget = {
           title = chart.title
-          xyChart = {
+          xyChart = merge({
             dataSets = [for line in chart.lines : merge(
               { plotType = try(chart.bars, false) ? "STACKED_BAR" : "LINE" },
               can(line.legend) ? { legendTemplate = line.legend } : {},
@@ -132,17 +131,17 @@ resource "google_monitoring_dashboard" "dropfit" {
                   timeSeriesFilter = {
                     filter = line.filter
                     aggregation = merge(
-                      { alignmentPeriod = try(chart.bars, false) ? "3600s" : "60s", groupByFields = try(line.by, []) },
+                      { alignmentPeriod = try(chart.bars, false) ? "3600s" : "60s" },
+                      can(line.by) ? { groupByFields = line.by } : {},
                       line.how,
                     )
                   }
                 }))
               },
             )]
-            thresholds = [for value in try([chart.line], []) : { value = value }]
-          }
+          }, can(chart.line) ? { thresholds = [{ value = chart.line }] } : {})
         }
-      }]
+      }, place % 2 == 0 ? {} : { xPos = 6 }, place < 2 ? {} : { yPos = floor(place / 2) * 4 })]
     }
   })
 

@@ -21,7 +21,8 @@ resource "google_project_iam_member" "dataflow_worker" {
   member  = local.member.dataflow
 
   condition {
-    title = "No bucket but the data bucket"
+    title       = "no-bucket-but-data"
+    description = "Of buckets, the data bucket alone."
     expression = join(" || ", [
       "(resource.type != \"storage.googleapis.com/Bucket\" && resource.type != \"storage.googleapis.com/Object\")",
       "resource.name == \"projects/_/buckets/${local.buckets.data}\"",

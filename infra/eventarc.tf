@@ -36,8 +36,10 @@ resource "google_project_iam_member" "storage_agent" {
   depends_on = [data.google_storage_project_service_account.this]
 }
 
-# Eventarc's own agent is made when its API is switched on, and can read buckets some minutes later. A trigger that is
-# made before fails with a permission that everybody can see is there. Made once, never again.
+# The roles above take some minutes until they hold everywhere, and a trigger that is made before fails with a permission
+# that everybody can see is there. Waited for once, never again. Eventarc's and Pub/Sub's own agents are another matter:
+# Google makes them, with their roles, when the first trigger is asked for, which may fail for want of them. Asked
+# again it succeeds: `dropfit deploy` does.
 resource "terraform_data" "service_agents" {
   provisioner "local-exec" {
     command = "sleep 180"
@@ -99,7 +101,7 @@ resource "google_pubsub_topic_iam_member" "dead_letters" {
   role   = "roles/pubsub.publisher"
   member = local.pubsub_agent
 
-  depends_on = [terraform_data.service_agents] # nobody can be granted anything before he is there
+  depends_on = [google_eventarc_trigger.uploads] # which makes the agent, and before nothing can be granted to it
 }
 
 # A topic keeps nothing by itself. Nobody takes these but a person, and they wait as long as Pub/Sub lets them.

@@ -82,5 +82,5 @@ resource "google_bigquery_dataset_iam_member" "prediction_log" {
 
   dataset_id = google_logging_linked_dataset.predictions.link_id
   role       = "roles/bigquery.dataViewer"
-  member     = each.value
+  member     = startswith(each.value, "principal") ? "iamMember:${each.value}" : each.value # as in bigquery.tf
 }

@@ -242,6 +242,17 @@ AGENTS = {
 """What Google's own agents may do: publish uploads, and dead letters, and ask predict whether it is ready."""
 
 
+def test_a_federated_identity_can_be_an_operator_or_analyst(infra: Path) -> None:
+    outside = "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/*"
+    found = planned(infra, VARIABLES | {"operators": [outside], "analysts": [outside]})
+    made = found["planned_values"]["root_module"]["resources"]
+    datasets = {r["values"]["member"] for r in made if r["type"] == "google_bigquery_dataset_iam_member"}
+    others = {r["values"]["member"] for r in made if r["type"] == "google_storage_bucket_iam_member"}
+    assert f"iamMember:{outside}" in datasets  # datasets call it so, and know no other name
+    assert outside not in datasets
+    assert outside in others
+
+
 def test_whoever_else_gets_something_is_an_agent_of_googles(found: list[Grant]) -> None:
     ours = {account(runtime) for runtime in MAY} | {OPERATORS, UPLOADERS, INVOKER, ANALYSTS}
     others = {member: told for member, told in by_member(found).items() if member not in ours}

@@ -54,7 +54,13 @@ def terraform(program: FakeTerraform, said: list[str]) -> Terraform:
 def applying(program: FakeTerraform, slow: float = 0.1) -> subprocess.Popen[str]:
     """A slow apply in a process of its own, at its first resource."""
     program.tell(slow=slow)
-    process = subprocess.Popen([sys.executable, "-c", APPLY], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", APPLY],
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell starts what runs in the background with interrupts ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if "working" in line:

@@ -271,6 +271,23 @@ def test_a_deployment_that_tells_nobody_can_be_planned(infra: Path) -> None:
     assert set(named(found, "google_monitoring_alert_policy")) == ALERTS
 
 
+def empty(document: Any) -> Iterator[Any]:
+    """Zeros and empty lists in it, at whatever depth."""
+    if isinstance(document, dict | list):
+        if not document:
+            yield document
+        for inner in document.values() if isinstance(document, dict) else document:
+            yield from empty(inner)
+    elif document in (0, "", None):
+        yield document
+
+
+def test_the_dashboard_says_nothing_that_google_leaves_out_of_its_answer(resources: list[Resource]) -> None:
+    (dashboard,) = named(resources, "google_monitoring_dashboard").values()
+    assert list(empty({"tiles": [{"xPos": 0}], "thresholds": []})) == [0, []]
+    assert list(empty(json.loads(dashboard["dashboard_json"]))) == []  # it would differ with every plan
+
+
 def test_the_dashboard_shows_every_number_of_ours_and_names_none_that_there_is_not(
     resources: list[Resource], metrics: dict[str, Resource]
 ) -> None:
@@ -283,7 +300,7 @@ def test_the_dashboard_shows_every_number_of_ours_and_names_none_that_there_is_n
     assert set(metrics) <= kinds
     layout = page["mosaicLayout"]
     cells = [
-        (tile["xPos"] + x, tile["yPos"] + y)
+        (tile.get("xPos", 0) + x, tile.get("yPos", 0) + y)
         for tile in layout["tiles"]
         for x in range(tile["width"])
         for y in range(tile["height"])
