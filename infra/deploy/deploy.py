@@ -18,12 +18,12 @@ from dropfit.errors import DeployError, SettingsError
 from dropfit.rest import Api
 from localcloud.envfile import quoted
 
-from . import advice, apis, bundle, dead_letter, doctor, images, state
+from . import apis, bundle, dead_letter, doctor, images, state
 from .environment import Environment
 from .look import Finding
 from .plans import Plan
 from .stages import Stages
-from .terraform import Tell, Terraform, apart
+from .terraform import Tell, Terraform, TerraformError, apart
 
 FOUNDATION = (
     "google_project_service.apis",
@@ -39,7 +39,7 @@ FOUNDATION = (
     "google_storage_bucket_iam_member.logs",
 )
 """What images are built with: it has to be there before what runs them can be planned to the end."""
-TRIES, PAUSE = 4, 60.0
+TRIES, PAUSE = 6, 60.0
 """A first deployment meets rights and APIs that Google has not heard of everywhere; so often, so many seconds."""
 Agree = Callable[[Plan], bool]
 
@@ -151,8 +151,8 @@ class Deployment:
             try:
                 self._terraform.apply(plan)
                 return
-            except DeployError as error:
-                if attempt == TRIES or not advice.passes(str(error)):
+            except TerraformError as error:
+                if attempt == TRIES or not error.passes:
                     raise
                 tell(f"{error}\nOnce more in {PAUSE:.0f} s ({attempt} of {TRIES - 1})")
                 plan = None

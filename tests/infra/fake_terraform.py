@@ -8,7 +8,7 @@ As a module it makes the program; as a program it is one. Its world is world.jso
     changed   addresses that the next plan changes
     drags     address -> addresses that depend on it, which a destroy takes with it
     outputs   what `output` says
-    breaks    verb -> what it says and fails with, the first first; a plan is applied by half
+    breaks    verb -> what it says and fails with, the first first, a list for many errors; a plan is applied by half
     slow      seconds that an apply takes; a SIGINT ends it when the resource at hand is done
 """
 
@@ -195,7 +195,9 @@ def main() -> int:
     code = answer(world, verb, arguments)
     broken = world["breaks"].get(verb)
     if broken:
-        print(f"╷\n│ Error: {broken.pop(0)}\n│ \n╵")
+        says = broken.pop(0)
+        for error in [says] if isinstance(says, str) else says:
+            print(f"╷\n│ Error: {error}\n│ \n╵")
         code = 1
     (HERE / "world.json").write_text(json.dumps(world))
     return code

@@ -171,11 +171,20 @@ def test_an_apply_that_broke_off_half_way_is_gone_on_with(stage: Stage) -> None:
     ],
 )
 def test_what_google_has_not_yet_heard_of_everywhere_is_tried_again(stage: Stage, says: str) -> None:
-    stage.terraform.tell(breaks={"apply": [says] * 3})
+    stage.terraform.tell(breaks={"apply": [says] * (deploy.TRIES - 1)})
     told = stage.type("deploy", "--yes")
     assert told.code == 0, told.text
     assert "Once more in" in told.text
     assert set(stage.terraform.state) == set(WANTED)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["named first", "named last"])
+def test_one_error_that_passes_is_enough_wherever_it_stands(stage: Stage, first: bool) -> None:
+    errors = ["Error 404: Cannot find metric(s) that match type", "googleapi: Error 400: this will never do"]
+    stage.terraform.tell(breaks={"apply": [errors if first else errors[::-1]]})
+    told = stage.type("deploy", "--yes")
+    assert told.code == 0, told.text
+    assert "Once more in" in told.text
 
 
 @pytest.mark.infra
