@@ -234,7 +234,7 @@ def test_who_has_no_rights_at_all_gets_one_finding_with_every_role() -> None:
     google = empty()
     google.granted = set()
     found = sick(google)
-    assert "you lack 33: serviceusage.services.enable" in found.says
+    assert "you lack 34: serviceusage.services.enable" in found.says
     assert [role for role in needed.NEEDED if f"--role={role} " not in found.remedy] == []
 
 
@@ -252,10 +252,19 @@ def test_apis_that_are_off_are_no_fault_as_long_as_they_may_be_switched_on(monke
     assert "gcloud services enable pubsub.googleapis.com" in apis.remedy
 
 
+def test_the_api_that_knows_who_pays_is_needed_from_the_beginning_for_a_budget_alone() -> None:
+    google = empty()
+    google.off.add("cloudbilling")
+    found = {(one.check, one.verdict): one for one in before(google, BUDGET)}
+    assert "cloudbilling.googleapis.com; Terraform cannot begin without" in found["APIs", "warn"].says
+    assert "gcloud services enable cloudbilling.googleapis.com" in found["APIs", "warn"].remedy
+    assert ("APIs", "warn") not in {(one.check, one.verdict) for one in before(google)}
+
+
 def test_the_needed_apis_are_those_of_the_terraform() -> None:
     for environment in (ENVIRONMENT, DATAFLOW, BUDGET):
         apis = set(needed.services(environment))
-        assert set(needed.FIRST) <= apis
+        assert set(needed.first(environment)) <= apis
         assert ("dataflow.googleapis.com" in apis) <= environment.dataflow
         assert ("billingbudgets.googleapis.com" in apis) <= (environment.monthly_budget is not None)
     if (needed.INFRA / "apis.tf").is_file():
