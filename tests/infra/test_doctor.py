@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from google_api import USERINFO, Fault, Google, disabled
-from healthy import BILLING, DATASET, ENVIRONMENT, PROJECT, QUOTAS, REGION, bucket, empty, healthy
+from healthy import BILLING, DATASET, ENVIRONMENT, LOGS, PROJECT, QUOTAS, REGION, bucket, empty, healthy
 
 from dropfit.errors import Refused, Unavailable
 from dropfit.rest import Api
@@ -181,6 +181,11 @@ SICK: dict[str, tuple[Sickness, Environment, tuple[str, str], str, list[str], li
         lambda google: google.things.update({bucket("data"): {"projectNumber": "123456789012", "location": "US"}}),
         ENVIRONMENT, ("names", "buckets"), "fail", ["gs://acme-dev-dropfit-data is in us"], ['region = "us"', TFVARS],
     ),
+    "the log bucket is being deleted": (
+        lambda google: google.things.update({LOGS: {"lifecycleState": "DELETE_REQUESTED"}}),
+        ENVIRONMENT, ("names", "log bucket"), "fail", ["dropfit is being deleted", "7 days"],
+        ["gcloud logging buckets undelete dropfit --location=europe-west1 --project=acme-dev", f"`name` in {TFVARS}"],
+    ),
     "a name is too long": (
         lambda google: None,
         changed(name="a-very-long-name-indeed"), ("names", "valid"), "fail",
@@ -228,6 +233,40 @@ def test_each_sickness_is_found_named_and_its_remedy_told(name: str) -> None:
     assert [part for part in says if part not in bad[0].says] == []
     assert [part for part in remedy if part not in bad[0].remedy] == []
     assert google.written() == []
+
+
+NORTH = changed(region="europe-north1")
+
+
+def _in_the_north(google: Google) -> Finding:
+    return next(one for one in before(google, NORTH) if one.check == "builds")
+
+
+def test_a_region_in_which_not_every_project_can_build_is_told_before_the_first_build() -> None:
+    google = empty()
+    for sicken in (_off("run"), _denied("run.v2.projects.locations.services.get"), lambda google: None):
+        google.off, google.denied = set(), set()
+        sicken(google)
+        found = _in_the_north(google)
+        assert found.verdict == "warn"
+        assert "europe-north1 for some projects only" in found.says
+        assert "us-central1, us-west2, europe-west1" in found.remedy
+        assert f"`region` of {TFVARS}" in found.remedy
+        assert "iam-admin/quotas?project=acme-dev" in found.remedy
+
+
+def test_where_something_was_built_before_the_region_is_no_question() -> None:
+    google = empty()
+    google.things[f"https://run.googleapis.com/v2/{NORTH.location}/services/dropfit-predict"] = {}
+    assert _in_the_north(google).verdict == "ok"
+
+
+def test_a_log_bucket_that_cannot_be_looked_at_does_not_count_as_free() -> None:
+    google = empty()
+    _off("logging")(google)
+    found = sick(google)
+    assert (found.check, found.verdict) == ("log bucket", "warn")
+    assert "logging.googleapis.com is off" in found.says
 
 
 def test_who_has_no_rights_at_all_gets_one_finding_with_every_role() -> None:
