@@ -14,7 +14,8 @@ from on_stage import BAD, FINE, OUTPUTS, WANTED, Stage
 
 from infra.deploy import apis, bundle, deploy, doctor, images
 
-PLAN = ["plan", "show"]
+SHOWN = ["plan", "show"]
+PLAN = ["state pull", *SHOWN]
 LOOK = ["doctor before", "bundle"]
 AFTER = ["dead letters", "output", "doctor after"]
 IMAGES = "images 00000000000000aa"
@@ -195,6 +196,50 @@ def test_it_is_not_tried_again_for_ever(stage: Stage) -> None:
     assert stage.terraform.verbs.count("apply") == deploy.TRIES
 
 
+PREDICT, RETRAIN = "google_cloud_run_v2_service.predict", "google_cloud_run_v2_job.retrain"
+
+
+def test_what_did_not_become_ready_is_made_anew_in_the_same_run_without_another_question(stage: Stage) -> None:
+    stage.terraform.tell(stillborn=[PREDICT, RETRAIN])
+    told = stage.type("deploy", keyboard="y\n")
+    assert told.code == 0, told.text
+    assert f"never became ready, and may be made anew: {RETRAIN}, {PREDICT}" in told.text
+    assert stage.terraform.state == WANTED
+    assert stage.terraform.world["tainted"] == []
+
+
+def test_what_did_not_become_ready_yesterday_is_made_anew_and_the_rest_stays_protected(stage: Stage) -> None:
+    stage.deployed()
+    stage.terraform.tell(tainted=[RETRAIN])
+    states = []
+    stage.on_images(lambda: states.append(stage.terraform.state))
+    told = stage.type("deploy", keyboard="y\n")
+    assert told.code == 0, told.text
+    assert f"made anew: {RETRAIN}\n" in told.text
+    assert "0 to add, 0 to change, 1 to replace, 0 to destroy" in told.text
+    assert states == [WANTED | {RETRAIN: {"deletion_protection": False}}]
+    assert stage.terraform.state == WANTED
+
+
+def test_only_what_runs_is_released_when_it_is_tainted(stage: Stage) -> None:
+    stage.deployed()
+    stage.terraform.tell(tainted=["google_storage_bucket.models"])
+    told = stage.type("deploy", "--yes")
+    assert told.code == 1
+    assert "cannot destroy google_storage_bucket.models" in told.text
+    assert stage.terraform.state == WANTED
+
+
+def test_a_plan_tells_of_what_did_not_become_ready_and_writes_nothing(stage: Stage) -> None:
+    stage.deployed()
+    stage.terraform.tell(tainted=[PREDICT])
+    told = stage.type("deploy", "--plan")
+    assert (told.code, written(stage)) == (0, [])
+    assert f"{PREDICT} never became ready: `dropfit deploy` takes its protection off" in told.text
+    assert stage.terraform.state == WANTED
+    assert "state push" not in stage.terraform.verbs
+
+
 def test_the_addresses_are_the_persons_alone_and_any_shell_reads_them(stage: Stage) -> None:
     odd = "a b$(c) #d"
     stage.terraform.tell(outputs={"env": OUTPUTS["env"] | {"DROPFIT_RUNNER_OPTIONS": odd}})
@@ -277,7 +322,7 @@ def test_a_plan_of_an_empty_project_writes_nothing_anywhere(stage: Stage) -> Non
     assert not (stage.home / "dev.env").exists()
     assert "nothing was deployed yet: planned from an empty state" in told.text
     assert "14 to add, 0 to change, 0 to replace, 0 to destroy" in told.text
-    assert stage.terraform.verbs == [*LOOK, "init", *PLAN]
+    assert stage.terraform.verbs == [*LOOK, "init", *SHOWN]
 
 
 def test_a_plan_takes_no_lock_and_reads_no_backend_before_there_is_a_state(stage: Stage) -> None:
