@@ -11,8 +11,8 @@ PASSING = (
         "Google takes some minutes until an API that was switched on answers: wait, and run it again.",
     ),
     (
-        r"service agent|does not exist.{0,200}serviceAccount|Service account .{1,200}? does not exist|or it may not exist"
-        r"|to propagate|propagated|publish to Cloud Pub/Sub|Pub/Sub publish",
+        r"service agent|does not exist.{0,200}serviceAccount|Service account .{1,200}? does not exist"
+        r"|or it may not exist|to propagate|propagated|publish to Cloud Pub/Sub|Pub/Sub publish",
         "Google takes some minutes until a new account or its role works: wait, and run it again.",
     ),
     (

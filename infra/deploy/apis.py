@@ -79,7 +79,7 @@ def _answers(environment: Environment, api: Api) -> bool:
             return False
         api.get(f"{PROJECTS}/{environment.project}")
         if BILLING in first(environment):
-            # In the project's own name, as Terraform asks: else it is the API of the credentials' project that answers.
+            # In the project's own name, as Terraform asks: else the API of the credentials' project may answer.
             ours = {"x-goog-user-project": environment.project}
             api.send("GET", f"{ACCOUNTS}/{environment.project}/billingInfo", headers=ours)
     except (NotFound, Refused, DeployError):

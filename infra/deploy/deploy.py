@@ -114,7 +114,9 @@ class Deployment:
             if state.holds_state(self._environment, self._api):
                 self._terraform.init()
                 for address in stillborn.found(self._terraform.pull()):
-                    tell(f"{address} never became ready: `dropfit deploy` takes its protection off, and makes it anew")
+                    tell(
+                        f"{address} never became ready: `dropfit deploy` takes its protection off, and makes it anew"
+                    )
                 return self._terraform.plan(lock=False, shown=True)
             tell("nothing was deployed yet: planned from an empty state")
             with apart(self._environment, lambda line: self._tell(f"   {line}")) as terraform:

@@ -49,7 +49,18 @@ class FakeTerraform:
         self.path = folder / "terraform"
         self.path.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text()}")
         self.path.chmod(0o755)
-        self.tell(wanted={}, state={}, changed=[], tainted=[], stillborn=[], drags={}, outputs={}, breaks={}, slow=0, serial=1)
+        self.tell(
+            wanted={},
+            state={},
+            changed=[],
+            tainted=[],
+            stillborn=[],
+            drags={},
+            outputs={},
+            breaks={},
+            slow=0,
+            serial=1,
+        )
 
     def tell(self, **more: Any) -> None:
         """Change its world."""
