@@ -172,8 +172,8 @@ class _Cloud:
         """What whoever deploys needs, so that Cloud Run builds for them."""
         return (
             f"To have Cloud Run build, one needs roles/run.sourceDeveloper on {self._environment.project}, and "
-            f"roles/iam.serviceAccountUser on {self._environment.account('build')}. What was given a moment ago needs "
-            "some minutes: run it again"
+            f"roles/iam.serviceAccountUser on {self._environment.account('build')}. What was given a moment ago "
+            "needs some minutes: run it again"
         )
 
     def follow_all(self, waiting: dict[Image, Build], took: float, failed: list[str]) -> dict[Image, Build]:

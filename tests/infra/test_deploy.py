@@ -208,6 +208,7 @@ def test_what_did_not_become_ready_is_made_anew_in_the_same_run_without_another_
     assert stage.terraform.world["tainted"] == []
 
 
+@pytest.mark.infra
 def test_what_did_not_become_ready_yesterday_is_made_anew_and_the_rest_stays_protected(stage: Stage) -> None:
     stage.deployed()
     stage.terraform.tell(tainted=[RETRAIN])
@@ -221,6 +222,7 @@ def test_what_did_not_become_ready_yesterday_is_made_anew_and_the_rest_stays_pro
     assert stage.terraform.state == WANTED
 
 
+@pytest.mark.infra
 def test_only_what_runs_is_released_when_it_is_tainted(stage: Stage) -> None:
     stage.deployed()
     stage.terraform.tell(tainted=["google_storage_bucket.models"])
@@ -296,6 +298,7 @@ def test_with_a_budget_it_is_waited_until_google_says_who_pays(stage: Stage, mon
     assert {headers["x-goog-user-project"] for headers in asked} == {"acme-dev"}
 
 
+@pytest.mark.infra
 def test_without_a_budget_nobody_asks_who_pays(stage: Stage) -> None:
     stage.google.off = {"cloudbilling", "iam"}
     assert stage.type("deploy", "--yes").code == 0
