@@ -26,6 +26,7 @@ METHODS = {
     "cloudscheduler.v1": ["projects.locations.list", "projects.locations.jobs.get"],
     "compute.v1": ["regions.get"],
     "eventarc.v1": ["projects.locations.list", "projects.locations.triggers.get"],
+    "logging.v2": ["projects.locations.buckets.get"],
     "monitoring.v3": ["projects.timeSeries.list", "projects.alertPolicies.list"],
     "pubsub.v1": [
         "projects.topics.get",
