@@ -13,6 +13,7 @@ from .environment import Environment
 from .needed import BILLING, first
 
 URL = "https://serviceusage.googleapis.com/v1"
+AGENTS = "https://serviceusage.googleapis.com/v1beta1"
 ACCOUNTS = "https://cloudbilling.googleapis.com/v1/projects"
 PROJECTS = "https://cloudresourcemanager.googleapis.com/v3/projects"
 PAUSE = 5.0
@@ -57,6 +58,20 @@ def switch_on(environment: Environment, api: Api, tell: Tell) -> None:
             return
         time.sleep(PAUSE)
     raise DeployError("they were switched on, and do not answer yet: wait some minutes, and run it again")
+
+
+def make_agent(environment: Environment, api: Api, tell: Tell) -> None:
+    """Have Google make Cloud Monitoring's service agent, which the uptime check signs in as.
+
+    Google makes it "when it is needed", and an account that is not there can be granted nothing. What is there
+    stays as it is. A refusal is told and lived with: it may be there all the same.
+    """
+    service = f"projects/{environment.project}/services/monitoring.googleapis.com"
+    try:
+        api.send("POST", f"{AGENTS}/{service}:generateServiceIdentity")
+        tell("Cloud Monitoring's own account is asked for")
+    except (NotFound, Refused) as refusal:
+        tell(f"Cloud Monitoring's own account could not be asked for, and is there perhaps: {refusal}")
 
 
 def by_hand(environment: Environment) -> str:

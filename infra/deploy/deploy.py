@@ -138,6 +138,7 @@ class Deployment:
         with self._stages.stage("foundation: APIs, registry, code") as tell:
             tell("Terraform will warn that this is a part; the rest follows")
             self._apply(None, tell, FOUNDATION)
+            apis.make_agent(self._environment, self._api, tell)
         with self._stages.stage("plan for the rest") as tell:
             rest = self._plan(tell)
             tell(rest.summary() if rest.applyable else "nothing to change")

@@ -100,6 +100,7 @@ class Google:
         self.on["serviceusage.v1.services.batchGet"] = self._services
         self.on["serviceusage.v1.services.enable"] = self._enable
         self.on["serviceusage.v1.services.batchEnable"] = self._enable_many
+        self.on["serviceusage.v1beta1.services.generateServiceIdentity"] = lambda call: {"name": "operations/agent"}
         self.on["pubsub.v1.projects.subscriptions.patch"] = self._patch_subscription
 
     def request(self, method: str, url: str, **more: Any) -> Reply:

@@ -44,6 +44,7 @@ METHODS = {
         "projects.locations.jobs.get",
     ],
     "serviceusage.v1": ["services.batchGet", "services.enable", "services.batchEnable", "operations.get"],
+    "serviceusage.v1beta1": ["services.generateServiceIdentity"],
     "storage.v1": [
         *("buckets.get", "buckets.insert", "buckets.list", "buckets.patch"),
         *("objects.get", "objects.insert", "objects.list"),

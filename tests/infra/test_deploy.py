@@ -19,6 +19,7 @@ PLAN = ["state pull", *SHOWN]
 LOOK = ["doctor before", "bundle"]
 AFTER = ["dead letters", "output", "doctor after"]
 IMAGES = "images 00000000000000aa"
+AGENT = "serviceusage.v1beta1.services.generateServiceIdentity"
 
 
 def written(stage: Stage) -> list[str]:
@@ -31,8 +32,31 @@ def test_an_empty_project_is_deployed_in_one_go(stage: Stage) -> None:
     told = stage.type("deploy", "dev", "--yes")
     assert told.code == 0, told.text
     assert set(stage.terraform.state) == set(WANTED)
-    assert written(stage) == ["serviceusage.v1.services.batchEnable", "storage.v1.buckets.insert"]
+    assert written(stage) == [
+        "serviceusage.v1.services.batchEnable",
+        "storage.v1.buckets.insert",
+        AGENT,
+    ]
     assert stage.terraform.verbs == [*LOOK, "init", *PLAN, *PLAN, "apply", *PLAN, IMAGES, "apply", *AFTER]
+
+
+def test_clouds_own_account_for_uptime_checks_is_made_before_it_is_granted_anything(stage: Stage) -> None:
+    there: list[set[str]] = []
+    ask = stage.google.on[AGENT]
+    stage.google.on[AGENT] = lambda call: there.append(set(stage.terraform.state)) or ask(call)
+    assert stage.type("deploy", "--yes").code == 0
+    (before,) = there
+    assert "google_project_service.apis" in {address.partition("[")[0] for address in before}
+    assert before < set(stage.terraform.state)
+    assert stage.type("deploy", "--yes").code == 0
+    assert len(there) == 1  # the second time there was nothing to make
+
+
+def test_a_refusal_of_that_account_is_lived_with_because_it_may_be_there(stage: Stage) -> None:
+    stage.google.denied = {AGENT}
+    told = stage.type("deploy", "--yes")
+    assert told.code == 0, told.text
+    assert "could not be asked for" in told.text
 
 
 def test_the_foundation_is_there_before_images_are_built_and_nothing_else_is(stage: Stage) -> None:
