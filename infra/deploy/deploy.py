@@ -103,8 +103,9 @@ class Deployment:
         Raises:
             DeployError: naming the stage that broke off.
         """
+        self._stages = Stages(self._tell, f"dropfit deploy {self._environment.key} --plan")
         code = self._prepare()
-        with self._stages.stage("plan") as tell:
+        with self._stages.stage("plan", changes=False) as tell:
             off = apis.missing(self._environment, self._api)
             if off:
                 raise DeployError(
@@ -126,9 +127,9 @@ class Deployment:
 
     def _prepare(self) -> bundle.Code:
         """Look whether it can succeed, and make what is deployed: nothing leaves this machine."""
-        with self._stages.stage("checks") as tell:
+        with self._stages.stage("checks", changes=False) as tell:
             heed(doctor.before(self._environment, self._api), tell)
-        with self._stages.stage("code") as tell:
+        with self._stages.stage("code", changes=False) as tell:
             return bundled(tell)
 
     def _found(self, plan: Plan) -> Plan:

@@ -12,7 +12,7 @@ import pytest
 from google_api import Fault
 from on_stage import BAD, FINE, OUTPUTS, WANTED, Stage
 
-from infra.deploy import apis, bundle, deploy, doctor, images
+from infra.deploy import advice, apis, bundle, deploy, doctor, images
 
 SHOWN = ["plan", "show"]
 PLAN = ["state pull", *SHOWN]
@@ -395,3 +395,23 @@ def test_the_stand_ins_have_the_shape_of_what_they_stand_for() -> None:
     assert list(
         doctor.Finding._fields if hasattr(doctor.Finding, "_fields") else doctor.Finding.__struct_fields__
     ) == [*("group", "check", "verdict", "says", "remedy")]
+
+
+def test_checks_that_fail_say_that_nothing_was_changed(stage: Stage) -> None:
+    stage.before = [FINE, BAD]
+    told = stage.type("deploy", "--yes")
+    assert told.code == 1
+    assert "Nothing was changed in the cloud. When that is mended, `dropfit deploy dev` begins anew." in told.text
+    told = stage.type("deploy", "--plan")
+    assert "`dropfit deploy dev --plan` begins anew." in told.text
+
+
+def test_what_a_plan_shows_is_no_error_to_give_advice_on() -> None:
+    said = (
+        "  + deletion_protection = true\n  + quota = 1\n"
+        "╷\n│ Error: Invalid value for variable\n│ \n│   on dev.tfvars line 5:\n│ Members are written as IAM has them.\n╵\n"
+    )
+    told = advice.of(said, "dev")
+    assert "Members are written as IAM has them." in told
+    assert "destroy" not in told
+    assert "quota" not in told
