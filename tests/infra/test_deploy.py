@@ -409,7 +409,8 @@ def test_checks_that_fail_say_that_nothing_was_changed(stage: Stage) -> None:
 def test_what_a_plan_shows_is_no_error_to_give_advice_on() -> None:
     said = (
         "  + deletion_protection = true\n  + quota = 1\n"
-        "╷\n│ Error: Invalid value for variable\n│ \n│   on dev.tfvars line 5:\n│ Members are written as IAM has them.\n╵\n"
+        "╷\n│ Error: Invalid value for variable\n│ \n│   on dev.tfvars line 5:\n"
+        "│ Members are written as IAM has them.\n╵\n"
     )
     told = advice.of(said, "dev")
     assert "Members are written as IAM has them." in told
