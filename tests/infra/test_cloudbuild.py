@@ -27,6 +27,12 @@ SETTABLE = {
     *("serviceAccount", "source", "steps", "substitutions", "tags", "timeout"),
 }
 """Fields of a Build that a person can set (Cloud Build API v1); the schema lets any other pass."""
+OF_A_STEP = {"id", "name", "timeout", "script"}
+"""allowFailure, allowExitCodes and waitFor would let a later step go on after a failed test, or before its end."""
+ORDER = [
+    *("terraform", "environment", "lint-and-tests", "infra-tests", "bundle", "init", "foundation", "images"),
+    *("plan", "apply", "dead-letter", "doctor", "smoke"),
+]
 BUILT_IN = {
     *("PROJECT_ID", "PROJECT_NUMBER", "BUILD_ID", "LOCATION", "TRIGGER_NAME", "COMMIT_SHA", "REVISION_ID"),
     *("SHORT_SHA", "REPO_NAME", "REPO_FULL_NAME", "BRANCH_NAME", "TAG_NAME", "REF_NAME"),
@@ -53,6 +59,11 @@ def built(folder: Path, environ: dict[str, str], fails: str = "nothing") -> tupl
     return checkout, ""
 
 
+def filled(template: str, known: dict[str, str]) -> str:
+    """A template with its substitutions."""
+    return re.sub(r"\$\{(\w+)\}", lambda found: known[found[1]], template)
+
+
 def scripts() -> str:
     """All shell that a build runs."""
     return "\n".join(
@@ -63,6 +74,32 @@ def scripts() -> str:
 def test_it_has_only_fields_that_a_build_has() -> None:
     assert set(BUILD) <= SETTABLE
     assert len({step["id"] for step in STEPS}) == len(STEPS)
+
+
+def test_the_steps_come_one_after_the_other_and_a_failure_of_any_is_the_end() -> None:
+    assert [step["id"] for step in STEPS] == ORDER
+    assert {step["id"]: set(step) - OF_A_STEP for step in STEPS if set(step) != OF_A_STEP} == {}
+
+
+def test_a_step_forgives_nothing_but_that_it_is_not_to_deploy() -> None:
+    for name, script in SCRIPTS.items():
+        left_out = script.replace("sh infra/pipeline/deploys.sh || exit 0\n", "")
+        assert re.search(r"\|\||set \+e|\bexit 0|\btrap\b|[^|&]&\s*$", left_out, re.MULTILINE) is None, name
+
+
+@pytest.mark.parametrize("target", ["lint", "test", "verify", "infra-test"])
+def test_what_make_tests_fails_when_a_test_fails(target: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    for line in recipe.splitlines():
+        assert re.match(r"\t@?\$\(BIN\)/", line), line  # no `-`, which forgives, and no shell around it
+        assert re.search(r"[|;&]|--exit-zero|--no-error|--co\b|--collect-only", line) is None, line
+    assert ".IGNORE" not in makefile
+    assert re.search(r"^(\w+ )*MAKEFLAGS|PYTEST_ADDOPTS", makefile, re.MULTILINE) is None
+
+
+def test_test_means_lint_too() -> None:
+    assert re.search(r"^test: lint\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=[step["id"] for step in STEPS])

@@ -62,6 +62,12 @@ def test_every_base_is_pinned_to_a_version_and_of_one_python() -> None:
         assert re.search(r"python:?3\.11(\.|_)", image), image
 
 
+def test_the_pipeline_tests_with_the_python_that_the_image_has() -> None:
+    (ours,) = [image for image in dockerfile.arguments("FROM") if image.startswith("python:")]
+    (tested,) = set(re.findall(r"python:\S+", (ROOT / "cloudbuild.yaml").read_text()))
+    assert ours.replace("-slim-", "-") == tested
+
+
 def test_it_runs_as_a_number_that_is_not_root() -> None:
     (user,) = dockerfile.arguments("USER")
     assert re.fullmatch(r"([1-9]\d*):([1-9]\d*)", user)
