@@ -136,8 +136,7 @@ class Terraform:
     def _environ(self) -> dict[str, str]:
         # TF_WORKSPACE: a person's own must not send us to another state.
         return settings.for_child(
-            FOREIGN,
-            TF_DATA_DIR=str(self._data), TF_IN_AUTOMATION="1", TF_WORKSPACE="default", CHECKPOINT_DISABLE="1"
+            FOREIGN, TF_DATA_DIR=str(self._data), TF_IN_AUTOMATION="1", TF_WORKSPACE="default", CHECKPOINT_DISABLE="1"
         )
 
     def _capture(self, *verb: str, given: str = "") -> str:

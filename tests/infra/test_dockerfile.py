@@ -46,6 +46,8 @@ def test_who_builds_by_hand_sends_the_same_files() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"
     assert sorted(rule[1:] for rule in rules if rule.startswith("!")) == sorted(bundle.JOB)
+    assert [rule for rule in rules if rule[0] not in "*!"] == sorted(bundle.NOT_JOB)  # after what they are part of
+    assert set(bundle.NOT_JOB) & set(bundle.contents(ROOT)["job"]) == set()
     dropped = [rule.removeprefix("**/") for rule in rules if rule.startswith("**/")]
     for name in ("__pycache__", "x.pyc", ".env"):
         assert any(fnmatch.fnmatch(name, pattern) for pattern in dropped)
