@@ -23,13 +23,16 @@ class Checkout:
     Args:
         folder: an empty one.
         fails: shell pattern of the call that fails, such as `terraform*apply*`.
+        holds: a file that is in it.
     """
 
-    def __init__(self, folder: Path, fails: str = "nothing") -> None:
+    def __init__(self, folder: Path, fails: str = "nothing", holds: str = "README.md") -> None:
         self.folder, self._calls, self._bin = folder / "checkout", folder / "calls", folder / "bin"
         shutil.copytree(ROOT / "infra" / "pipeline", self.folder / "infra" / "pipeline")
         for place in (self._bin, self.folder / ".venv" / "bin"):
             place.mkdir(parents=True)
+        (self.folder / holds).parent.mkdir(exist_ok=True)
+        (self.folder / holds).touch()
         stood_for = {"terraform": self._bin, "make": self._bin, "python": self.folder / ".venv" / "bin"}
         for name, place in stood_for.items():
             file = place / name

@@ -50,9 +50,9 @@ def environment(action: str, branch: str, **more: str) -> dict[str, str]:
     return named | dict(each.split("=", 1) for each in BUILD["options"]["env"])
 
 
-def built(folder: Path, environ: dict[str, str], fails: str = "nothing") -> tuple[Checkout, str]:
+def built(folder: Path, environ: dict[str, str], fails: str = "nothing", **more: str) -> tuple[Checkout, str]:
     """Run the steps until one fails: the checkout, and the step that failed."""
-    checkout = Checkout(folder, fails)
+    checkout = Checkout(folder, fails, **more)
     for step in STEPS:
         if checkout.run(step["script"], environ):
             return checkout, str(step["id"])
@@ -219,8 +219,18 @@ def test_prod_is_asked_and_never_trained(tmp_path: Path) -> None:
 
 
 def test_a_file_of_ones_own_proves_dev(tmp_path: Path) -> None:
-    checkout, _ = built(tmp_path, environment("deploy", "main", _SMOKE_FILE="data/a few rents.csv"))
-    assert checkout.calls()[-1] == "python -m infra.deploy.smoke dev --file data/a few rents.csv"
+    named = "data/a few rents.csv"
+    checkout, _ = built(tmp_path, environment("deploy", "main", _SMOKE_FILE=named), holds=named)
+    assert checkout.calls()[-1] == f"python -m infra.deploy.smoke dev --file {named}"
+
+
+@pytest.mark.parametrize("named", ["nothere.csv", "data"])
+def test_a_file_of_ones_own_that_is_not_there_ends_the_build_before_anything_changes(
+    tmp_path: Path, named: str
+) -> None:
+    checkout, failed = built(tmp_path, environment("deploy", "main", _SMOKE_FILE=named), holds="data/rents.csv")
+    assert failed == "bundle"
+    assert checkout.changes() == []
 
 
 def test_foundation_and_state_are_those_of_dropfit_deploy() -> None:

@@ -50,9 +50,9 @@ def environment(branch: str, **more: str) -> dict[str, str]:
     return said | given | more
 
 
-def ran(folder: Path, environ: dict[str, str]) -> tuple[Checkout, int]:
+def ran(folder: Path, environ: dict[str, str], **more: str) -> tuple[Checkout, int]:
     """Run the job's own steps until one fails."""
-    checkout = Checkout(folder)
+    checkout = Checkout(folder, **more)
     for script in RUNS:
         status = checkout.run(script, environ, "-e")
         if status:
@@ -181,9 +181,15 @@ def test_another_branch_ends_before_anything_is_changed(tmp_path: Path) -> None:
 
 
 def test_prod_is_asked_and_never_trained(tmp_path: Path) -> None:
-    checkout, _ = ran(tmp_path, environment("main", _ENV="prod", _SMOKE_FILE="rents.csv"))
+    checkout, _ = ran(tmp_path, environment("main", _ENV="prod", _SMOKE_FILE="rents.csv"), holds="rents.csv")
     assert checkout.calls()[-1] == "python -m infra.deploy.smoke prod --file rents.csv"
     assert "--train" not in "\n".join(RUNS)
+
+
+def test_a_smoke_file_that_is_not_there_ends_it_before_anything_is_changed(tmp_path: Path) -> None:
+    checkout, status = ran(tmp_path, environment("main", _SMOKE_FILE="rents.csv"))
+    assert status == 1
+    assert checkout.changes() == []
 
 
 @pytest.mark.infra
