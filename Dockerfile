@@ -32,7 +32,8 @@ RUN pip install --no-cache-dir --no-compile --no-deps --require-hashes -r requir
     && pip check \
     && { python -m compileall -q -j 0 --invalidation-mode unchecked-hash "$(python -c 'import sys; print(sys.prefix)')/lib" || true; }
 
-COPY functions/dropfit functions/dropfit
+# Of functions/ the zip has what the job can use: dropfit, and modules of your own beside it.
+COPY functions functions
 COPY beam_pipelines beam_pipelines
 RUN python -m compileall -q --invalidation-mode unchecked-hash functions beam_pipelines
 

@@ -248,6 +248,11 @@ def terraform() -> str:
     return os.environ.get("TERRAFORM") or "terraform"
 
 
-def for_child(**more: str) -> dict[str, str]:
-    """The environment of a program that is started: this process's own, and more."""
-    return {**os.environ, **more}
+def for_child(without: tuple[str, ...] = (), **more: str) -> dict[str, str]:
+    """The environment of a program that is started: this process's own, and more.
+
+    Args:
+        without: variables that begin so are kept from it.
+        more: set in any case.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(without)} | more

@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -27,12 +28,17 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = "functions"
 """The functions' zip holds what is in here, without the folder itself: requirements.txt lies at its top."""
-JOB = ("Dockerfile", "beam_pipelines", "functions/dropfit", "requirements/jobs.txt")
+JOB = ("Dockerfile", "beam_pipelines", "functions", "requirements/jobs.txt")
 """What the job's zip holds: the Dockerfile and what it copies. A test compares the two."""
+NOT_JOB = ("functions/on_upload.py", "functions/predict.py", "functions/requirements.txt")
+"""What of these is the functions' alone: a change of it is no reason to build the job's image again."""
 WRITTEN = "infra/code.auto.tfvars.json"
 TEXT = (".py", ".txt", ".sh", "Dockerfile")
 """Python and Docker read these the same with either line ending; a checkout on Windows may have the other."""
 LEFTOVERS = ("~", ".pyc", ".pyo", ".swp", ".swo", ".orig", ".rej", ".bak", ".tmp", "#")
+KEYS = (".pem", ".key", ".env", ".p12", ".pfx", ".jks", "id_rsa", "id_ecdsa", "id_ed25519")
+"""A file that is called so is taken for a key, and so is one of another kind than Python that holds a SECRET."""
+SECRET = re.compile(rb'"private_key"|-----BEGIN [A-Z ]*PRIVATE KEY')
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip can name."""
 DIGITS = 16
@@ -72,12 +78,12 @@ def build(root: Path = ROOT, tell: Callable[[str], None] = lambda line: None) ->
         tell: is told what was made, how large it is and whether anything changed.
 
     Raises:
-        BundleError: when a file is missing, a symbolic link, or nothing that can be read.
+        BundleError: when a file is missing, a symbolic link, nothing that can be read, or looks like a key.
     """
     folder = root / "build"
     folder.mkdir(exist_ok=True)
-    made = []
-    for what, files in contents(root).items():
+    found, made = contents(root), []
+    for what, files in found.items():
         payload = zipped(files)
         path = folder / f"{what}-{digest(payload)}.zip"
         is_new = not path.is_file() or path.read_bytes() != payload
@@ -87,7 +93,7 @@ def build(root: Path = ROOT, tell: Callable[[str], None] = lambda line: None) ->
             if older != path:
                 older.unlink()
         tell(
-            f"{what:9}  {path.relative_to(root).as_posix()}  {len(payload) / 1000:6.0f} kB  {len(files)} files  "
+            f"{what:9}  {path.relative_to(root).as_posix():36}  {len(payload) / 1000:6.0f} kB  {len(files):4} files  "
             f"{'new' if is_new else 'as it was'}"
         )
         made.append(path)
@@ -95,17 +101,36 @@ def build(root: Path = ROOT, tell: Callable[[str], None] = lambda line: None) ->
     told = {"functions_zip": f"../build/{code.functions.name}", "image_tag": code.job_tag}
     _write(root / WRITTEN, f"{json.dumps(told, indent=2)}\n".encode())
     tell(f"{WRITTEN} names both")
+    strange = untracked(root, found)
+    if strange:
+        tell(
+            f"not in git, and deployed all the same: {', '.join(strange)}; commit what belongs there, remove the rest"
+        )
     return code
+
+
+def untracked(root: Path, found: Mapping[str, Mapping[str, bytes]]) -> list[str]:
+    """The bundled files that git does not track, those that it ignores included; none where there is no git.
+
+    Args:
+        root: the repository.
+        found: as `contents` returns it.
+    """
+    try:
+        known = set(_git(root, "ls-files", "-z", "--", *JOB).decode().split("\0"))
+    except BundleError:
+        return []
+    bundled = {f"{FUNCTIONS}/{name}" for name in found["functions"]} | set(found["job"])
+    return sorted(bundled - known) if bundled & known else []  # else it is somebody else's repository around this one
 
 
 def contents(root: Path) -> dict[str, dict[str, bytes]]:
     """What goes into each zip: name in the zip -> bytes.
 
     Raises:
-        BundleError: when something is missing or a symbolic link.
+        BundleError: when something is missing, a symbolic link, or looks like a key.
     """
-    functions = {name.removeprefix(f"{FUNCTIONS}/"): data for name, data in _read(root, FUNCTIONS)}
-    return {"functions": functions, "job": {name: data for place in JOB for name, data in _read(root, place)}}
+    return _parted({name: data for place in JOB for name, data in _read(root, place)})
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
@@ -151,7 +176,7 @@ def find(tag: str, root: Path = ROOT) -> str:
         BundleError: when no commit has it, or there is no git.
     """
     wanted = tag.replace(":", "-").rpartition("-")[2].removesuffix(".zip")
-    for commit in _git(root, "log", "--format=%H", "--", FUNCTIONS, *JOB).decode().split():
+    for commit in _git(root, "log", "--format=%H", "--", *JOB).decode().split():
         archive = _git(root, "archive", "--format=tar", commit)
         if wanted in (digest(zipped(files)) for files in _of_archive(archive).values()):
             return commit
@@ -162,7 +187,7 @@ def find(tag: str, root: Path = ROOT) -> str:
 
 
 def _read(root: Path, place: str) -> Iterator[tuple[str, bytes]]:
-    """A file, or every file in a folder that is code."""
+    """A file, or every file in a folder that is code; no key."""
     top = root / place
     if not top.exists():
         raise BundleError(f"{place} is not there, and the bundle needs it")
@@ -184,7 +209,20 @@ def _read(root: Path, place: str) -> Iterator[tuple[str, bytes]]:
 def _bytes(path: Path, name: str) -> bytes:
     if path.is_symlink() or not path.is_file():
         raise BundleError(f"{name} is no plain file: put one there")
-    return _plain(name, path.read_bytes())
+    data = path.read_bytes()
+    if name.endswith(KEYS) or (not name.endswith(".py") and SECRET.search(data)):
+        raise BundleError(
+            f"{name} looks like a key, and would be in zips and images: move it out of {name.partition('/')[0]}/. "
+            "Nothing that is deployed needs one: it has a service account"
+        )
+    return _plain(name, data)
+
+
+def _parted(found: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+    """Which file is in which zip, of all that JOB names."""
+    top = f"{FUNCTIONS}/"
+    functions = {name.removeprefix(top): data for name, data in found.items() if name.startswith(top)}
+    return {"functions": functions, "job": {name: data for name, data in found.items() if name not in NOT_JOB}}
 
 
 def _plain(name: str, data: bytes) -> bytes:
@@ -199,10 +237,8 @@ def _of_archive(payload: bytes) -> dict[str, dict[str, bytes]]:
             stream = archive.extractfile(member) if member.isreg() and is_code(member.name) else None
             if stream is not None:
                 found[member.name] = _plain(member.name, stream.read())
-    places = {"functions": (f"{FUNCTIONS}/",), "job": tuple(f"{place}/" for place in JOB)}
-    chosen = {what: {n: d for n, d in found.items() if f"{n}/".startswith(tops)} for what, tops in places.items()}
-    chosen["functions"] = {n.removeprefix(f"{FUNCTIONS}/"): d for n, d in chosen["functions"].items()}
-    return chosen
+    tops = tuple(f"{place}/" for place in JOB)
+    return _parted({name: data for name, data in found.items() if f"{name}/".startswith(tops)})
 
 
 def _git(root: Path, *arguments: str) -> bytes:

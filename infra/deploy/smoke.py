@@ -5,11 +5,12 @@
     python -m infra.deploy.smoke dev --file rents.csv     # the same for a problem of your own
     python -m infra.deploy.smoke prod                     # /ready and one prediction; never a training
 
-Exit status: 0 works, 1 does not and why, 2 not understood.
+Exit status: 0 works, 1 does not and why, 2 not understood; then nothing was uploaded.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,10 @@ from dropfit.settings import Settings
 
 from .environment import Environment, read
 from .trial import PATIENCE, Trial, example
+
+FILE = typer.Option(
+    help="A small data file; else the example's, where it fits.", exists=True, dir_okay=False, readable=True
+)
 
 
 def settings_of(environment: Environment, api: Api) -> Settings:
@@ -53,19 +58,27 @@ def settings_of(environment: Environment, api: Api) -> Settings:
 def may_train(key: str, asked: bool | None) -> bool:
     """Whether test data may be learned from here: in dev, or where somebody says so, and never in prod.
 
+    What is not called dev is what somebody depends on: infra/pipeline/names.tf has it approved by the same rule.
+
     Raises:
         BadRequest: when somebody says so of prod.
     """
-    if asked and key.startswith("prod"):
+    if asked and key.startswith("prod"):  # here nobody can say so
         raise BadRequest(f"{key} is what users depend on: it is never trained on test data")
     return key == "dev" if asked is None else asked
 
 
+def _some(minutes: float) -> float:
+    if not 0 < minutes < math.inf:
+        raise typer.BadParameter("a training takes some time: give a number above 0.")
+    return minutes
+
+
 def run(
     key: Annotated[str, typer.Argument(metavar="ENV", help="infra/ENV.tfvars")],
-    file: Annotated[Path | None, typer.Option(help="A small data file; else the example's, where it fits.")] = None,
+    file: Annotated[Path | None, FILE] = None,
     train: Annotated[bool | None, typer.Option("--train/--no-train", help="Default: in dev alone.")] = None,
-    minutes: Annotated[float, typer.Option(help="Patience for one training.")] = PATIENCE / 60,
+    minutes: Annotated[float, typer.Option(help="Patience for one training.", callback=_some)] = PATIENCE / 60,
 ) -> None:
     """Try a deployment, and say what is proven."""
     training = may_train(key, train)
@@ -83,7 +96,7 @@ def run(
 
 def main() -> int:
     """The command line."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(run)
     try:
         app()

@@ -31,6 +31,8 @@ LOOK = 0.1
 """Seconds between two looks at the log."""
 LOCK = "60s"
 """How long somebody else's deployment is waited for."""
+FOREIGN = ("TF_VAR_", "TF_CLI_ARGS")
+"""Variables of somebody's shell that would change what is deployed: the tfvars file alone says that."""
 Tell = Callable[[str], None]
 
 
@@ -147,7 +149,7 @@ class Terraform:
     def _environ(self) -> dict[str, str]:
         # TF_WORKSPACE: a person's own must not send us to another state.
         return settings.for_child(
-            TF_DATA_DIR=str(self._data), TF_IN_AUTOMATION="1", TF_WORKSPACE="default", CHECKPOINT_DISABLE="1"
+            FOREIGN, TF_DATA_DIR=str(self._data), TF_IN_AUTOMATION="1", TF_WORKSPACE="default", CHECKPOINT_DISABLE="1"
         )
 
     def _capture(self, *verb: str, given: str = "") -> str:

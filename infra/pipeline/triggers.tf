@@ -8,6 +8,12 @@ locals {
     plan   = { push = [], pull_request = ["^${var.branch}$"], approval = false }
   }
 
+  # Made of account_id, which is known before the account is there: a plan says who builds what.
+  builders = {
+    for action, account in google_service_account.builders :
+    action => "projects/${var.project}/serviceAccounts/${account.account_id}@${var.project}.iam.gserviceaccount.com"
+  }
+
   # Whoever has never contributed waits for a person's /gcbrun: their code runs in the build.
   comments = "COMMENTS_ENABLED_FOR_EXTERNAL_CONTRIBUTORS_ONLY"
 }
@@ -29,7 +35,7 @@ resource "google_cloudbuild_trigger" "builds" {
   name            = "${var.name}-${each.key}"
   description     = local.actions[each.key]
   location        = var.region
-  service_account = google_service_account.builders[each.key].id
+  service_account = local.builders[each.key]
   filename        = "cloudbuild.yaml"
   ignored_files   = ["docs/**", "*.md"]
 

@@ -87,7 +87,7 @@ variable "github_actions" {
 }
 
 variable "require_approval" {
-  description = "Whether a person approves each build of the main branch before it runs; null: for prod."
+  description = "Whether a person approves each build of the main branch before it runs; null: everywhere but in an environment that is called dev."
   type        = bool
   default     = null
 }

@@ -33,7 +33,6 @@ PROTECTS = {
     "delete_contents_on_destroy": False,
 }
 """What the provider refuses to delete, by the state alone; every bucket and dataset holds something."""
-KEPT = ("TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_WORKSPACE")
 
 
 class FakeTerraform:
@@ -215,7 +214,8 @@ def main() -> int:
     chdir, verb, *arguments = sys.argv[1:]
     if verb == "state":
         verb = f"state {arguments.pop(0)}"
-    call = {"verb": verb, "arguments": arguments, "chdir": chdir, "environ": {n: os.environ.get(n) for n in KEPT}}
+    environ = {name: value for name, value in os.environ.items() if name.startswith("TF_")}
+    call = {"verb": verb, "arguments": arguments, "chdir": chdir, "environ": environ}
     with (HERE / "calls.jsonl").open("a") as stream:
         stream.write(json.dumps(call) + "\n")
     world = json.loads((HERE / "world.json").read_text())

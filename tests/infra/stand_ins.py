@@ -28,13 +28,16 @@ class Checkout:
         folder: an empty one.
         fails: shell pattern of the call that fails, such as `terraform*apply*`.
         state: what is stored, as `terraform state pull` prints it.
+        holds: a file that is in it.
     """
 
-    def __init__(self, folder: Path, fails: str = "nothing", state: str = "") -> None:
+    def __init__(self, folder: Path, fails: str = "nothing", state: str = "", holds: str = "README.md") -> None:
         self.folder, self._calls, self._bin = folder / "checkout", folder / "calls", folder / "bin"
         shutil.copytree(ROOT / "infra" / "pipeline", self.folder / "infra" / "pipeline")
         for place in (self._bin, self.folder / ".venv" / "bin"):
             place.mkdir(parents=True)
+        (self.folder / holds).parent.mkdir(exist_ok=True)
+        (self.folder / holds).touch()
         stood_for = {"terraform": self._bin, "make": self._bin, "python": self.folder / ".venv" / "bin"}
         self._state = folder / "state.json"
         self._state.write_text(state)

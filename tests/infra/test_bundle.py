@@ -100,6 +100,7 @@ def test_line_endings_of_another_system_give_the_same_bytes(original: Path, tree
         ("functions/on_upload.py", True, False),
         ("functions/requirements.txt", True, False),
         ("functions/dropfit/problem.py", True, True),
+        ("functions/my_problem.py", True, True),
         ("beam_pipelines/retrain.py", False, True),
         ("beam_pipelines/worker.sh", False, True),
         ("requirements/jobs.txt", False, True),
@@ -110,7 +111,8 @@ def test_a_changed_byte_renames_what_it_is_in_and_nothing_else(
     original: Path, tree: Path, file: str, functions: bool, job: bool
 ) -> None:
     before = names(bundle.build(original))
-    (tree / file).write_bytes((tree / file).read_bytes() + b"\n# changed\n")
+    with (tree / file).open("ab") as stream:
+        stream.write(b"\n# changed\n")
     after = names(bundle.build(tree))
     assert [new != old for new, old in zip(after, before, strict=True)] == [functions, job]
 
@@ -186,6 +188,7 @@ def test_it_says_what_is_new_and_what_is_as_it_was(tree: Path) -> None:
     assert [line.split()[-1] for line in first[:2]] == ["new", "new"]
     assert second[0].endswith("new")
     assert second[1].endswith("as it was")
+    assert len({line.index(" kB") for line in second[:2]}) == len({line.index(" files") for line in second[:2]}) == 1
 
 
 def test_a_torn_zip_of_an_interrupted_run_is_written_again(tree: Path) -> None:

@@ -29,6 +29,12 @@ SETTABLE = {
     *("serviceAccount", "source", "steps", "substitutions", "tags", "timeout"),
 }
 """Fields of a Build that a person can set (Cloud Build API v1); the schema lets any other pass."""
+OF_A_STEP = {"id", "name", "timeout", "script"}
+"""allowFailure, allowExitCodes and waitFor would let a later step go on after a failed test, or before its end."""
+ORDER = [
+    *("terraform", "environment", "lint-and-tests", "infra-tests", "bundle", "init", "foundation", "images"),
+    *("plan", "apply", "dead-letter", "doctor", "smoke"),
+]
 BUILT_IN = {
     *("PROJECT_ID", "PROJECT_NUMBER", "BUILD_ID", "LOCATION", "TRIGGER_NAME", "COMMIT_SHA", "REVISION_ID"),
     *("SHORT_SHA", "REPO_NAME", "REPO_FULL_NAME", "BRANCH_NAME", "TAG_NAME", "REF_NAME"),
@@ -46,13 +52,18 @@ def environment(action: str, branch: str, **more: str) -> dict[str, str]:
     return named | dict(each.split("=", 1) for each in BUILD["options"]["env"])
 
 
-def built(folder: Path, environ: dict[str, str], fails: str = "nothing", state: str = "") -> tuple[Checkout, str]:
+def built(folder: Path, environ: dict[str, str], fails: str = "nothing", **more: str) -> tuple[Checkout, str]:
     """Run the steps until one fails: the checkout, and the step that failed."""
-    checkout = Checkout(folder, fails, state)
+    checkout = Checkout(folder, fails, **more)
     for step in STEPS:
         if checkout.run(step["script"], environ):
             return checkout, str(step["id"])
     return checkout, ""
+
+
+def filled(template: str, known: dict[str, str]) -> str:
+    """A template with its substitutions."""
+    return re.sub(r"\$\{(\w+)\}", lambda found: known[found[1]], template)
 
 
 def scripts() -> str:
@@ -65,6 +76,32 @@ def scripts() -> str:
 def test_it_has_only_fields_that_a_build_has() -> None:
     assert set(BUILD) <= SETTABLE
     assert len({step["id"] for step in STEPS}) == len(STEPS)
+
+
+def test_the_steps_come_one_after_the_other_and_a_failure_of_any_is_the_end() -> None:
+    assert [step["id"] for step in STEPS] == ORDER
+    assert {step["id"]: set(step) - OF_A_STEP for step in STEPS if set(step) != OF_A_STEP} == {}
+
+
+def test_a_step_forgives_nothing_but_that_it_is_not_to_deploy() -> None:
+    for name, script in SCRIPTS.items():
+        left_out = script.replace("sh infra/pipeline/deploys.sh || exit 0\n", "")
+        assert re.search(r"\|\||set \+e|\bexit 0|\btrap\b|[^|&]&\s*$", left_out, re.MULTILINE) is None, name
+
+
+@pytest.mark.parametrize("target", ["lint", "test", "verify", "infra-test"])
+def test_what_make_tests_fails_when_a_test_fails(target: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    for line in recipe.splitlines():
+        assert re.match(r"\t@?\$\(BIN\)/", line), line  # no `-`, which forgives, and no shell around it
+        assert re.search(r"[|;&]|--exit-zero|--no-error|--co\b|--collect-only", line) is None, line
+    assert ".IGNORE" not in makefile
+    assert re.search(r"^(\w+ )*MAKEFLAGS|PYTEST_ADDOPTS", makefile, re.MULTILINE) is None
+
+
+def test_test_means_lint_too() -> None:
+    assert re.search(r"^test: lint\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=[step["id"] for step in STEPS])
@@ -186,8 +223,18 @@ def test_prod_is_asked_and_never_trained(tmp_path: Path) -> None:
 
 
 def test_a_file_of_ones_own_proves_dev(tmp_path: Path) -> None:
-    checkout, _ = built(tmp_path, environment("deploy", "main", _SMOKE_FILE="data/a few rents.csv"))
-    assert checkout.calls()[-1] == "python -m infra.deploy.smoke dev --file data/a few rents.csv"
+    named = "data/a few rents.csv"
+    checkout, _ = built(tmp_path, environment("deploy", "main", _SMOKE_FILE=named), holds=named)
+    assert checkout.calls()[-1] == f"python -m infra.deploy.smoke dev --file {named}"
+
+
+@pytest.mark.parametrize("named", ["nothere.csv", "data"])
+def test_a_file_of_ones_own_that_is_not_there_ends_the_build_before_anything_changes(
+    tmp_path: Path, named: str
+) -> None:
+    checkout, failed = built(tmp_path, environment("deploy", "main", _SMOKE_FILE=named), holds="data/rents.csv")
+    assert failed == "bundle"
+    assert checkout.changes() == []
 
 
 def held(*instances: dict[str, Any], kind: str = "google_cloud_run_v2_service", name: str = "predict") -> Any:

@@ -46,6 +46,8 @@ def test_who_builds_by_hand_sends_the_same_files() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"
     assert sorted(rule[1:] for rule in rules if rule.startswith("!")) == sorted(bundle.JOB)
+    assert [rule for rule in rules if rule[0] not in "*!"] == sorted(bundle.NOT_JOB)  # after what they are part of
+    assert set(bundle.NOT_JOB) & set(bundle.contents(ROOT)["job"]) == set()
     dropped = [rule.removeprefix("**/") for rule in rules if rule.startswith("**/")]
     for name in ("__pycache__", "x.pyc", ".env"):
         assert any(fnmatch.fnmatch(name, pattern) for pattern in dropped)
@@ -60,6 +62,12 @@ def test_every_base_is_pinned_to_a_version_and_of_one_python() -> None:
     for image in dockerfile.arguments("FROM"):
         assert re.search(r":\d+\.\d+\.\d+", image), image
         assert re.search(r"python:?3\.11(\.|_)", image), image
+
+
+def test_the_pipeline_tests_with_the_python_that_the_image_has() -> None:
+    (ours,) = [image for image in dockerfile.arguments("FROM") if image.startswith("python:")]
+    (tested,) = set(re.findall(r"python:\S+", (ROOT / "cloudbuild.yaml").read_text()))
+    assert ours.replace("-slim-", "-") == tested
 
 
 def test_it_runs_as_a_number_that_is_not_root() -> None:

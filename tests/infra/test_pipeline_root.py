@@ -124,10 +124,38 @@ def test_names_are_those_that_cloudbuild_and_the_commands_make(pipeline: list[di
     assert state["values"]["bucket"] == environment.bucket("state")
 
 
+def test_a_trigger_builds_as_the_account_and_into_the_bucket_that_cloudbuild_names(
+    pipeline: list[dict[str, Any]],
+) -> None:
+    """Pull requests run the code of strangers: their account only reads."""
+    from test_cloudbuild import BUILD, filled
+
+    triggers = {t["substitutions"]["_ACTION"]: t for t in triggered(pipeline)}
+    events = {action: t["repository_event_config"][0] for action, t in triggers.items()}
+    assert {action: (bool(e["push"]), bool(e["pull_request"])) for action, e in events.items()} == {
+        "deploy": (True, False),
+        "plan": (False, True),
+    }
+    buckets = {r["values"]["name"] for r in pipeline if r["type"] == "google_storage_bucket"}
+    accounts = {r["values"]["account_id"] for r in pipeline if r["type"] == "google_service_account"}
+    for action, trigger in triggers.items():
+        known = trigger["substitutions"] | {"PROJECT_ID": "acme-dev"}
+        assert trigger["service_account"] == filled(BUILD["serviceAccount"], known)
+        account = trigger["service_account"].removeprefix("projects/acme-dev/serviceAccounts/")
+        assert account == f"dropfit-{action}@acme-dev.iam.gserviceaccount.com"
+        assert account.partition("@")[0] in accounts
+        assert filled(BUILD["logsBucket"], known).removeprefix("gs://") in buckets
+
+
+def triggered(pipeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cloud Build's triggers."""
+    return [r["values"] for r in pipeline if r["type"] == "google_cloudbuild_trigger"]
+
+
 def test_its_triggers_set_what_cloudbuild_takes(pipeline: list[dict[str, Any]]) -> None:
     from test_cloudbuild import BUILD
 
-    triggers = [r["values"] for r in pipeline if r["type"] == "google_cloudbuild_trigger"]
+    triggers = triggered(pipeline)
     assert len(triggers) == 2
     for trigger in triggers:
         assert set(trigger["substitutions"]) == set(BUILD["substitutions"])

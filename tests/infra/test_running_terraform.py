@@ -145,6 +145,19 @@ def test_each_call_is_for_this_deployment_alone(
     assert program.calls[0]["chdir"] == f"-chdir={environment.INFRA}"
 
 
+def test_what_a_shell_says_to_terraform_changes_no_deployment(
+    program: FakeTerraform, terraform: Terraform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TF_VAR_name", "TF_VAR_predict_public", "TF_CLI_ARGS", "TF_CLI_ARGS_plan"):
+        monkeypatch.setenv(name, "other")
+    monkeypatch.setenv("TF_LOG_PATH", "of-no-harm")
+    terraform.init()
+    terraform.plan()
+    for call in program.calls:
+        assert not [name for name in call["environ"] if name.startswith(("TF_VAR_", "TF_CLI_ARGS"))]
+        assert call["environ"]["TF_LOG_PATH"] == "of-no-harm"
+
+
 def test_a_plan_apart_sees_every_file_and_another_state(program: FakeTerraform, said: list[str]) -> None:
     with apart(ENVIRONMENT, said.append) as terraform:
         terraform.init()

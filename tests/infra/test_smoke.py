@@ -49,6 +49,8 @@ class Session:
         ("dev", False, False),
         ("prod", None, False),
         ("staging", None, False),
+        ("production", None, False),
+        ("live", None, False),
         ("staging", True, True),
     ],
 )
@@ -121,6 +123,30 @@ def test_the_command_refuses_before_it_looks_at_anything(
     monkeypatch.setattr("sys.argv", ["smoke", "prod", "--train"])
     assert smoke.main() == 1
     assert "prod is what users depend on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--file", "nothere.csv"], "'nothere.csv' does not exist"),
+        (["--file", "."], "'.' is a directory"),
+        (["--minutes", "-3"], "a number above 0"),
+        (["--minutes", "0"], "a number above 0"),
+        (["--minutes", "nan"], "a number above 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_a_sentence_before_anything_is_asked_of_google(
+    given: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(smoke, "Api", asked.append)
+    monkeypatch.setattr("sys.argv", ["smoke", "dev", *given])
+    with pytest.raises(SystemExit) as ended:
+        smoke.main()
+    assert (ended.value.code, asked) == (2, [])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert said in last
 
 
 @pytest.fixture

@@ -20,6 +20,19 @@ DEPLOY: dict[str, Any] = FLOWS["deploy"]["jobs"]["deploy"]
 RUNS = [step["run"] for step in DEPLOY["steps"] if "run" in step]
 PINNED = re.compile(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 HAPPENS = re.compile(r"(terraform\.sh) \"?\$?(\w+)|python -m (infra\.deploy\.\w+)")
+LETS = {
+    "workflow": {"name", True, "permissions", "concurrency", "jobs"},
+    "job": {"name", "needs", "if", "runs-on", "timeout-minutes", "environment", "permissions", "env", "steps"},
+    "call": {"if", "permissions", "uses", "with"},
+    "step": {"name", "uses", "with", "run"},
+}
+"""Keys that may stand where. A step's `if` or `continue-on-error` would let the next go on after a failure."""
+ON_MAIN = "vars.DEPLOY_FROM_ACTIONS == 'true' && github.ref == 'refs/heads/main'"
+NOT_TWICE = "inputs.deploys || github.event_name != 'push' || vars.DEPLOY_FROM_ACTIONS != 'true'"
+ORDER = [
+    *("environment", "bundle", "may it deploy", "init", "foundation", "images", "plan", "apply", "dead letter"),
+    *("doctor", "smoke"),
+]
 ON = True
 """What YAML takes the word `on` for."""
 
@@ -37,9 +50,9 @@ def environment(branch: str, **more: str) -> dict[str, str]:
     return said | given | more
 
 
-def ran(folder: Path, environ: dict[str, str]) -> tuple[Checkout, int]:
+def ran(folder: Path, environ: dict[str, str], **more: str) -> tuple[Checkout, int]:
     """Run the job's own steps until one fails."""
-    checkout = Checkout(folder)
+    checkout = Checkout(folder, **more)
     for script in RUNS:
         status = checkout.run(script, environ, "-e")
         if status:
@@ -81,8 +94,51 @@ def test_tests_run_on_every_push_to_main_and_every_pull_request() -> None:
     happens = FLOWS["test"][ON]
     assert happens["push"] == {"branches": ["main"]}
     assert "pull_request" in happens
-    runs = {step["run"] for job in FLOWS["test"]["jobs"].values() for step in job["steps"] if "run" in step}
-    assert runs == {"make test", "make infra-test"}
+    made = {step["run"] for job in FLOWS["test"]["jobs"].values() for step in job["steps"] if "run" in step}
+    assert made == {"make test", "make infra-test"}
+
+
+def test_nothing_goes_on_after_a_failure() -> None:
+    """GitHub ends a job at the first step that fails, and what needs it, unless another key says not to."""
+    for name, flow in FLOWS.items():
+        assert set(flow) <= LETS["workflow"], name
+        for job_name, job in flow["jobs"].items():
+            assert set(job) <= LETS["call" if "uses" in job else "job"], job_name
+            for step in job.get("steps", []):
+                assert set(step) <= LETS["step"], step
+                assert re.search(r"\|\||set \+e|\btrap\b|\bexit 0", step.get("run", "")) is None, step
+
+
+def test_a_job_is_left_out_for_no_other_reason_than_these() -> None:
+    conditions = {(name, job): told.get("if") for name, flow in FLOWS.items() for job, told in flow["jobs"].items()}
+    assert conditions == {
+        ("deploy", "test"): ON_MAIN,
+        ("deploy", "deploy"): ON_MAIN,
+        ("test", "test"): NOT_TWICE,
+        ("test", "infra"): NOT_TWICE,
+    }
+
+
+def test_a_push_to_main_is_tested_once_whether_or_not_it_deploys() -> None:
+    tests = FLOWS["deploy"]["jobs"]["test"]
+    assert (tests["uses"], tests["with"]) == ("./.github/workflows/test.yml", {"deploys": True})
+    for is_on in ("true", ""):
+        called = [True] if is_on else []  # by deploy.yml, whose job is off otherwise
+        times = [runs(deploys, "push", is_on) for deploys in (*called, None)]
+        assert times.count(True) == 1
+        assert runs(None, "pull_request", is_on)
+    assert runs(True, "workflow_dispatch", "true")
+
+
+def runs(deploys: bool | None, event: str, is_on: str) -> bool:
+    """Whether test.yml's jobs run, by their own condition."""
+    known = {"inputs.deploys": deploys, "github.event_name": event, "vars.DEPLOY_FROM_ACTIONS": is_on}
+    parts = [part.partition(" != ") for part in NOT_TWICE.split(" || ")]
+    return any(known[name] != other.strip("'") if other else known[name] for name, _, other in parts)
+
+
+def test_the_steps_of_a_deployment_come_in_this_order() -> None:
+    assert [step["name"] for step in DEPLOY["steps"] if "run" in step] == ORDER
 
 
 def test_main_redeploys_dev_when_its_tests_have_passed_and_prod_is_a_persons_decision() -> None:
@@ -125,9 +181,15 @@ def test_another_branch_ends_before_anything_is_changed(tmp_path: Path) -> None:
 
 
 def test_prod_is_asked_and_never_trained(tmp_path: Path) -> None:
-    checkout, _ = ran(tmp_path, environment("main", _ENV="prod", _SMOKE_FILE="rents.csv"))
+    checkout, _ = ran(tmp_path, environment("main", _ENV="prod", _SMOKE_FILE="rents.csv"), holds="rents.csv")
     assert checkout.calls()[-1] == "python -m infra.deploy.smoke prod --file rents.csv"
     assert "--train" not in "\n".join(RUNS)
+
+
+def test_a_smoke_file_that_is_not_there_ends_it_before_anything_is_changed(tmp_path: Path) -> None:
+    checkout, status = ran(tmp_path, environment("main", _SMOKE_FILE="rents.csv"))
+    assert status == 1
+    assert checkout.changes() == []
 
 
 @pytest.mark.infra

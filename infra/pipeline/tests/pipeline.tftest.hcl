@@ -96,6 +96,60 @@ run "only_main_deploys" {
   }
 }
 
+run "each_trigger_builds_as_its_own_account" {
+  command = plan
+
+  assert {
+    condition     = { for action, trigger in google_cloudbuild_trigger.builds : action => trigger.service_account } == { for action in ["deploy", "plan"] : action => "projects/acme-prod/serviceAccounts/dropfit-${action}@acme-prod.iam.gserviceaccount.com" }
+    error_message = "Pull requests build as the account that reads, and the main branch as the one that deploys."
+  }
+
+  assert {
+    condition     = length(google_cloudbuild_trigger.builds["plan"].repository_event_config[0].pull_request) == 1 && length(google_cloudbuild_trigger.builds["deploy"].repository_event_config[0].push) == 1
+    error_message = "Pull requests are planned, and pushes deployed."
+  }
+}
+
+run "whatever_is_not_called_dev_is_approved" {
+  command = plan
+
+  variables {
+    environment = "production"
+  }
+
+  assert {
+    condition     = google_cloudbuild_trigger.builds["deploy"].approval_config[0].approval_required
+    error_message = "A person approves what goes to production, whatever it is called."
+  }
+}
+
+run "staging_is_approved_too" {
+  command = plan
+
+  variables {
+    environment = "staging"
+  }
+
+  assert {
+    condition     = google_cloudbuild_trigger.builds["deploy"].approval_config[0].approval_required
+    error_message = "Only dev is deployed unasked."
+  }
+}
+
+run "staging_is_not_asked_where_somebody_says_so" {
+  command = plan
+
+  variables {
+    environment      = "staging"
+    require_approval = false
+  }
+
+  assert {
+    condition     = !google_cloudbuild_trigger.builds["deploy"].approval_config[0].approval_required
+    error_message = "require_approval decides."
+  }
+}
+
 run "dev_deploys_without_asking" {
   command = plan
 
