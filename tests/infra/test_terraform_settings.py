@@ -17,7 +17,8 @@ from planning import INFRA, ROOT, VARIABLES
 
 from dropfit import settings
 from dropfit.settings import Settings
-from infra.deploy.environment import OPTIONS, Environment
+from infra.deploy.environment import Environment
+from infra.deploy.tfvars import OPTIONS
 
 FUNCTIONS = ROOT / "functions"
 FOR_PEOPLE = {"predict_url", "on_upload_url"}
@@ -144,7 +145,7 @@ def test_a_deployment_has_the_same_defaults_in_python_and_in_terraform() -> None
     assert set(shared) == set(ours)
     assert {n: tuple(v) if isinstance(v, list) else v for n, v in shared.items()} == {
         n: () if n in ("operators", "uploaders", "invokers", "analysts") else ours[n] for n in shared
-    } | {"settings": {}, "predict": {}}  # the defaults of a size stand in its type
+    } | {"settings": {}, "labels": {}, "predict": {}}  # the defaults of a size stand in its type
     needed = {f.name for f in msgspec.structs.fields(Environment) if f.required} - {"key"}
     assert {name for name in needed if "default" in declared[name]} == set()
 
