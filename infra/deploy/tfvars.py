@@ -16,7 +16,6 @@ import hcl2
 
 from dropfit.errors import SettingsError, legible
 
-OPTIONS = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
 WORKED_OUT = re.compile(r"(?<!\$)\$\{")
 FIELD = re.compile(r"(\w+) = optional\((\w+)")
 FORM = re.compile(r'\$\{can\(regex\("(.*)", var\.\w+\)\)\}')
@@ -72,8 +71,10 @@ def parsed(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")  # Windows' Notepad may put a mark at the beginning
     except (OSError, ValueError) as error:
         raise SettingsError(f"{name} cannot be read: save it as UTF-8 text ({legible(str(error))})") from error
+    # hcl2 changes the options while it reads, and checks are made at the same time: each reading has its own.
+    options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
     try:
-        return dict(hcl2.loads(text.rstrip() + "\n", serialization_options=OPTIONS))
+        return dict(hcl2.loads(text.rstrip() + "\n", serialization_options=options))
     except Exception as error:  # lark's and hcl2's own
         lines = text.rstrip().splitlines() or [""]
         line = getattr(error, "line", -1)

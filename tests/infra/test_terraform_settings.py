@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hcl2
 import msgspec
 import pytest
 from functions_framework import _function_registry
@@ -17,8 +16,8 @@ from planning import INFRA, ROOT, VARIABLES
 
 from dropfit import settings
 from dropfit.settings import Settings
+from infra.deploy import tfvars
 from infra.deploy.environment import Environment
-from infra.deploy.tfvars import OPTIONS
 
 FUNCTIONS = ROOT / "functions"
 FOR_PEOPLE = {"predict_url", "on_upload_url"}
@@ -32,7 +31,7 @@ EXAMPLES = {"problem": "dropfit.problem:problem", "runner_options": "--flag=x"}
 
 def parsed(name: str) -> dict[str, Any]:
     """A file of infra/ as Python."""
-    return dict(hcl2.loads((INFRA / name).read_text(), serialization_options=OPTIONS))
+    return tfvars.parsed(INFRA / name)
 
 
 @pytest.fixture(scope="module")
