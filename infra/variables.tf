@@ -106,7 +106,7 @@ locals {
     "^principal(Set)?://iam[.]googleapis[.]com/locations/global/workforcePools/[^ ]+$",
     "^all(Authenticated)?Users$", # refused below, with the reason
   ]
-  member = join("|", local.kinds)
+  written = join("|", local.kinds)
 }
 
 variable "operators" {
@@ -116,7 +116,7 @@ variable "operators" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.operators : can(regex(local.member, member))])
+    condition     = alltrue([for member in var.operators : can(regex(local.written, member))])
     error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
   }
 
@@ -133,7 +133,7 @@ variable "uploaders" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.uploaders : can(regex(local.member, member))])
+    condition     = alltrue([for member in var.uploaders : can(regex(local.written, member))])
     error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
   }
 
@@ -150,7 +150,7 @@ variable "invokers" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.invokers : can(regex(local.member, member))])
+    condition     = alltrue([for member in var.invokers : can(regex(local.written, member))])
     error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
   }
 
@@ -167,7 +167,7 @@ variable "analysts" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.analysts : can(regex(local.member, member))])
+    condition     = alltrue([for member in var.analysts : can(regex(local.written, member))])
     error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
   }
 

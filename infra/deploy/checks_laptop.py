@@ -123,7 +123,7 @@ def _wrong_file() -> str:
 def _login(look: Look) -> tuple[str, ...]:
     if settings.credentials_file():
         return (
-            f"Unset {NAMED}, or let it name a file of credentials that is good; as long as it is set, no login counts:",
+            f"Unset {NAMED}, or name a file that is there and good. As long as it is set, no login counts.",
             f"$ unset {NAMED}",
         )
     quota = f"$ gcloud auth application-default set-quota-project {look.environment.project}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of what a tfvars file says, before anything is asked of Google: what Terraform or Dropfit would refuse later.
+"""Checks of what a tfvars file says, before Google is asked anything: what Terraform or Dropfit would refuse later.
 
 That a file can be read, and describes a deployment of its own, environment.read says.
 """
@@ -58,7 +58,11 @@ def _sizes(environment: Environment) -> Iterator[tuple[str, bool, str]]:
     least, most = size.min_instances, size.max_instances
     yield "predict", 0 <= least <= most, f"min_instances = {least} does not lie between 0 and max_instances = {most}"
     yield "predict", most >= 1, f"max_instances = {most}: nothing would answer"
-    yield "predict", 1 <= size.concurrency <= 1000, f"concurrency = {size.concurrency} does not lie between 1 and 1000"
+    yield (
+        "predict",
+        1 <= size.concurrency <= 1000,
+        f"concurrency = {size.concurrency} does not lie between 1 and 1000",
+    )
     billing = size.billing in ("requests", "instances")
     yield "predict", billing, f'billing = "{size.billing}": it is "requests" or "instances"'
     yield "log_retention_days", 1 <= days <= 3650, f"{days} days: Cloud Logging keeps entries for 1 to 3650"
@@ -71,7 +75,7 @@ def members(look: Look) -> Iterator[Told]:
     named = [(name, member) for name in LISTS for member in getattr(look.environment, name)]
     for name, member in named:
         if not re.search(kinds, member):
-            says = f"{legible(member, 100)!r} in {name} is no member. {_message(name, 'local.member')}"
+            says = f"{legible(member, 100)!r} in {name} is no member. {_message(name, 'local.written')}"
             wrong.append(_wrong(look, name, says))
         elif member.startswith("all"):
             wrong.append(_wrong(look, name, f"{member} in {name} is everybody. {_message(name, 'startswith')}"))
@@ -98,7 +102,7 @@ def settings(look: Look) -> Iterator[Told]:
 
 
 def environ(environment: Environment, tuned: dict[str, Any]) -> dict[str, str]:
-    """As much of the environment that functions and jobs get as Settings cannot do without; infra/settings.tf has all.
+    """What Settings cannot do without of the environment that functions and jobs get; infra/settings.tf has all.
 
     Args:
         environment: which deployment.

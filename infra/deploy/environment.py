@@ -163,7 +163,8 @@ def _file(key: str) -> Path:
         )
     if not right or not path.is_file():
         known = ", ".join(file for file in files if re.fullmatch(NAME, file))
-        raise SettingsError(f"there is no infra/{key}.tfvars{tfvars.nearest(key, files)}; there are: {known or 'none'}")
+        near = tfvars.nearest(key, files)
+        raise SettingsError(f"there is no infra/{key}.tfvars{near}; there are: {known or 'none'}")
     return path
 
 

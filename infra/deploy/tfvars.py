@@ -136,9 +136,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _unknown(of: str, given: Iterable[str], known: Iterable[str]) -> list[str]:
     what = f"`{of}` has no `{{}}`" if of else "there is no variable `{}`"
     where = f"What there is stands in {DECLARED}"
-    return [
-        f"{what.format(name)}{nearest(name, known) or '.'} {where}." for name in given if name not in set(known)
-    ]
+    return [f"{what.format(name)}{nearest(name, known) or '.'} {where}." for name in given if name not in set(known)]
 
 
 def _of(variable: Variable, name: str, value: Any) -> Any:
@@ -149,9 +147,7 @@ def _of(variable: Variable, name: str, value: Any) -> Any:
     """
     if value is None:
         return None
-    if isinstance(value, str) and WORKED_OUT.search(value):
-        thing = {"set(string)": "the list", "string": "the text"}.get(variable.kind, "the value")
-        raise Wrong(f"{name} is worked out ({legible(value, 60)}): write {thing} out, a tfvars file holds plain values")
+    _plain(name, variable.kind, value)
     if variable.kind in ONE:
         return ONE[variable.kind](name, value)
     if variable.kind == "set(string)":
@@ -174,12 +170,18 @@ def _of(variable: Variable, name: str, value: Any) -> Any:
     return dict(zip(there, kept, strict=True))
 
 
+def _plain(name: str, kind: str, value: Any) -> None:
+    """Refuse what Terraform would have to work out: in a tfvars file it takes no functions and no variables."""
+    if isinstance(value, str) and WORKED_OUT.search(value):
+        thing = {"set(string)": "the list", "map(string)": "the map"}.get(kind, "the value")
+        raise Wrong(f"{name} = {legible(value, 60)} has to be worked out: write {thing} out, here stand plain values")
+
+
 def _each(parts: Iterable[tuple[str, str, Any]]) -> list[Any]:
     kept, faults = [], []
     for name, kind, value in parts:
         try:
-            if isinstance(value, str) and WORKED_OUT.search(value):
-                raise Wrong(f"{name} is worked out ({legible(value, 60)}): write it out, a tfvars file holds plain values")
+            _plain(name, kind, value)
             kept.append(ONE[kind](name, value))
         except Wrong as error:
             faults.append(str(error))
