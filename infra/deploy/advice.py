@@ -11,8 +11,17 @@ PASSING = (
         "Google takes some minutes until an API that was switched on answers: wait, and run it again.",
     ),
     (
-        r"Eventarc Service Agent|service agent|does not exist.*serviceAccount|Service account .* does not exist",
+        r"service agent|does not exist.{0,200}serviceAccount|Service account .{1,200}? does not exist"
+        r"|or it may not exist|to propagate|propagated|publish to Cloud Pub/Sub|Pub/Sub publish",
         "Google takes some minutes until a new account or its role works: wait, and run it again.",
+    ),
+    (
+        r"Cannot find metric|could take up to 10 minutes",
+        "Google takes some minutes until it knows a new metric: wait, and run it again.",
+    ),
+    (
+        r"rateLimitExceeded|Exceeded rate limits",
+        "Google wants fewer requests a minute: wait, and run it again.",
     ),
 )
 """Of a first deployment: Google has not yet heard everywhere of what is new. Patterns, and what to do."""
@@ -31,9 +40,14 @@ KNOWN = (
         "`{terraform} force-unlock ID` with the ID above.",
     ),
     *PASSING,
-    (r"deletion_protection|prevent_destroy", "It is protected: `dropfit destroy {env}` takes the protection off."),
     (
-        r"billing account .*(not found|closed|disabled)|billing to be enabled|BILLING_DISABLED",
+        r"deletion_protection|prevent_destroy",
+        "It is protected, and would have to go to be made anew. If it never ran, `dropfit deploy {env}` takes its "
+        "protection off by itself. If its name or region was changed, change that back, or remove what is there "
+        "with `dropfit destroy {env}`, which keeps the data.",
+    ),
+    (
+        r"billing account .{0,200}(not found|closed|disabled)|billing to be enabled|BILLING_DISABLED",
         "The project has no billing: `gcloud billing projects link PROJECT --billing-account ID`.",
     ),
     (
@@ -54,7 +68,9 @@ KNOWN = (
         "The provider could not be fetched: is registry.terraform.io reachable from here?",
     ),
 )
-ERROR = re.compile(r"^[│\s]*Error: (?P<text>.*(?:\n(?![│\s]*Error: |╵).*){0,12})", re.MULTILINE)
+ERROR = re.compile(r"^[│\s]*Error: (?P<text>.*(?:\n(?![│\s]*(?:Error|Warning): |╵).*)*)", re.MULTILINE)
+LINES = 13
+"""Of an error that are shown; Google's may be long."""
 LONGEST = 1200
 
 
@@ -66,10 +82,11 @@ def of(said: str, key: str, terraform: str = "terraform -chdir=infra") -> str:
         key: of the deployment.
         terraform: how a person runs it on this deployment's state.
     """
-    found = [_legible(match["text"]) for match in ERROR.finditer(said)]
+    errors = _errors(said)
+    found = [_legible("\n".join(text.splitlines()[:LINES])) for text in errors]
     first = (found[0] if found else _legible(said[-LONGEST:]))[:LONGEST] or "it ended without a word."
     more = f"\n({len(found) - 1} more errors.)" if len(found) > 1 else ""
-    advice = next((text for pattern, text in KNOWN if re.search(pattern, said)), "")
+    advice = next((text for pattern, text in KNOWN if any(_speaks(pattern, one) for one in errors or [said])), "")
     advice = (
         advice.format(env=key, terraform=terraform)
         if advice
@@ -79,8 +96,25 @@ def of(said: str, key: str, terraform: str = "terraform -chdir=infra") -> str:
 
 
 def passes(said: str) -> bool:
-    """Whether the same command is likely to succeed a minute later."""
-    return any(re.search(pattern, said) for pattern, _ in PASSING)
+    """Whether the same command is likely to get further a minute later: one error of those that pass is enough.
+
+    Terraform goes on with what does not depend on a failure, and says all errors at the end, in no order. To try
+    once more is harmless, whatever the others are.
+
+    Args:
+        said: all that Terraform wrote.
+    """
+    return any(_speaks(pattern, text) for text in _errors(said) for pattern, _ in PASSING)
+
+
+def _errors(said: str) -> list[str]:
+    """Each error, whole."""
+    return [match["text"] for match in ERROR.finditer(said)]
+
+
+def _speaks(pattern: str, text: str) -> bool:
+    """Whether a text has the pattern, in whatever case, wherever Terraform broke its lines."""
+    return bool(re.search(pattern, " ".join(text.replace("│", " ").split()), re.IGNORECASE))
 
 
 def _legible(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dropfit.errors import NotFound, Refused
 
 from .look import Check, Look, Told, fail, is_off, ok, unseen, warn
-from .needed import FIRST, permissions, services
+from .needed import first, permissions, services
 
 BILLING = "https://cloudbilling.googleapis.com/v1"
 USAGE = "https://serviceusage.googleapis.com/v1"
@@ -98,11 +98,11 @@ def apis(look: Look) -> Iterator[Told]:
         for service in look.get(f"{USAGE}/{parent}/services:batchGet", asked).get("services", []):
             states[str(service["name"]).rpartition("/")[2]] = str(service.get("state"))
     off = [name for name in names if states.get(name) != "ENABLED"]
-    first = [name for name in off if name in FIRST]
-    if first:
-        begin = f"off: {', '.join(first)}; Terraform cannot begin without"
-        yield warn(begin, "`dropfit deploy` tries to switch them on. By hand:", look.enable(*first))
-    later = [name for name in off if name not in FIRST]
+    begin = [name for name in off if name in first(look.environment)]
+    if begin:
+        says = f"off: {', '.join(begin)}; Terraform cannot begin without"
+        yield warn(says, "`dropfit deploy` tries to switch them on. By hand:", look.enable(*begin))
+    later = [name for name in off if name not in begin]
     if later and look.lacking(look.project, ["serviceusage.services.enable"]):
         yield fail(
             f"{len(later)} of {len(names)} are off, and you may not switch them on: {', '.join(later)}",
@@ -112,7 +112,7 @@ def apis(look: Look) -> Iterator[Told]:
     elif later:
         short = ", ".join(name.removesuffix(".googleapis.com") for name in later)
         yield ok(f"{len(later)} of {len(names)} are off, and `dropfit deploy` switches them on: {short}")
-    elif not first:
+    elif not begin:
         yield ok(f"all {len(names)} that are needed are on")
 
 

@@ -18,8 +18,13 @@ SERVICES = {
     "Artifact Registry": "https://artifactregistry.googleapis.com/v1",
 }
 """Service -> the API that lists where it is."""
+RUN = "https://run.googleapis.com/v2"
+LOGGING = "https://logging.googleapis.com/v2"
 STORAGE = "https://storage.googleapis.com/storage/v1"
 BIGQUERY = "https://bigquery.googleapis.com/bigquery/v2"
+BUILDS = ("us-central1", "us-west2", "europe-west1", "asia-east1", "australia-southeast1", "southamerica-east1")
+"""Where Cloud Build builds for every project; for some, new ones mostly, nowhere else
+(cloud.google.com/build/docs/locations)."""
 BUCKETS = ("landing", "data", "models", "source", "logs", "state")
 ACCOUNTS = ("on-upload", "predict", "retrain", "sweep", "dataflow", "trigger", "scheduler", "build")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
@@ -60,6 +65,46 @@ def _together(look: Look, unasked: list[tuple[str, DropfitError]]) -> Iterator[T
             f"could not look for {', '.join(off)}: {'their APIs are' if len(off) > 1 else 'its API is'} off",
             *switch_on(look, apis),
         )
+
+
+def builds(look: Look) -> Iterator[Told]:
+    """Will Cloud Build work in the region? Google tells nobody before the first build."""
+    environment = look.environment
+    if environment.region in BUILDS:
+        yield ok(f"Cloud Build builds in {environment.region} for every project")
+        return
+    try:
+        look.get(f"{RUN}/{environment.location}/services/{environment.name}-predict")
+    except (NotFound, Refused):
+        yield warn(
+            f"Cloud Build builds in {environment.region} for some projects only, and tells at the first build",
+            "If that is refused for want of quota, nothing is lost. Every project can build in",
+            f"{', '.join(BUILDS)}:",
+            f"choose one in line `region` of infra/{environment.tfvars.name} while nothing is deployed.",
+            f"Or ask for more: https://console.cloud.google.com/iam-admin/quotas?project={environment.project}",
+        )
+    else:
+        yield ok(f"something was built and deployed in {environment.region} before")
+
+
+def log_bucket(look: Look) -> Iterator[Told]:
+    """Is the log bucket's name free, or the bucket there? A deleted one keeps its name for a week."""
+    environment = look.environment
+    try:
+        found = look.get(f"{LOGGING}/{environment.location}/buckets/{environment.name}")
+    except NotFound:
+        yield ok(f"free: {environment.name}")
+        return
+    if found.get("lifecycleState") != "DELETE_REQUESTED":
+        yield ok(f"{environment.name} is there")
+        return
+    options = f"--location={environment.region} --project={environment.project}"
+    yield fail(
+        f"{environment.name} is being deleted: for 7 days nobody can make another of that name",
+        "Bring it back, with the lines that are still in it; `dropfit deploy` takes it over:",
+        f"$ gcloud logging buckets undelete {environment.name} {options}",
+        f"Or wait, or set another `name` in infra/{environment.tfvars.name}.",
+    )
 
 
 def dataset(look: Look) -> Iterator[Told]:
@@ -155,7 +200,9 @@ def _elsewhere(look: Look, what: str, place: str) -> Told:
 
 REGION = [
     Check("region", "services", regions),
+    Check("region", "builds", builds),
     Check("region", "dataset", dataset),
     Check("names", "valid", names),
     Check("names", "buckets", buckets),
+    Check("names", "log bucket", log_bucket),
 ]

@@ -18,12 +18,12 @@ from dropfit.errors import DeployError, SettingsError
 from dropfit.rest import Api
 from localcloud.envfile import quoted
 
-from . import advice, apis, bundle, dead_letter, doctor, images, state
+from . import apis, bundle, dead_letter, doctor, images, state, stillborn
 from .environment import Environment
 from .look import Finding
 from .plans import Plan
 from .stages import Stages
-from .terraform import Tell, Terraform, apart
+from .terraform import Tell, Terraform, TerraformError, apart
 
 FOUNDATION = (
     "google_project_service.apis",
@@ -39,7 +39,7 @@ FOUNDATION = (
     "google_storage_bucket_iam_member.logs",
 )
 """What images are built with: it has to be there before what runs them can be planned to the end."""
-TRIES, PAUSE = 4, 60.0
+TRIES, PAUSE = 6, 60.0
 """A first deployment meets rights and APIs that Google has not heard of everywhere; so often, so many seconds."""
 Agree = Callable[[Plan], bool]
 
@@ -75,7 +75,7 @@ class Deployment:
             state.ensure(self._environment, self._api, tell)
         with stage("plan") as tell:
             self._terraform.init()
-            plan = self._terraform.plan()
+            plan = self._plan(tell)
             tell(plan.summary() if plan.applyable else "nothing to change")
         if plan.applyable and not self._agree(plan):
             plan.file.unlink(missing_ok=True)
@@ -103,8 +103,9 @@ class Deployment:
         Raises:
             DeployError: naming the stage that broke off.
         """
+        self._stages = Stages(self._tell, f"dropfit deploy {self._environment.key} --plan")
         code = self._prepare()
-        with self._stages.stage("plan") as tell:
+        with self._stages.stage("plan", changes=False) as tell:
             off = apis.missing(self._environment, self._api)
             if off:
                 raise DeployError(
@@ -113,6 +114,10 @@ class Deployment:
                 )
             if state.holds_state(self._environment, self._api):
                 self._terraform.init()
+                for address in stillborn.found(self._terraform.pull()):
+                    tell(
+                        f"{address} never became ready: `dropfit deploy` takes its protection off, and makes it anew"
+                    )
                 return self._terraform.plan(lock=False, shown=True)
             tell("nothing was deployed yet: planned from an empty state")
             with apart(self._environment, lambda line: self._tell(f"   {line}")) as terraform:
@@ -122,9 +127,9 @@ class Deployment:
 
     def _prepare(self) -> bundle.Code:
         """Look whether it can succeed, and make what is deployed: nothing leaves this machine."""
-        with self._stages.stage("checks") as tell:
+        with self._stages.stage("checks", changes=False) as tell:
             heed(doctor.before(self._environment, self._api), tell)
-        with self._stages.stage("code") as tell:
+        with self._stages.stage("code", changes=False) as tell:
             return bundled(tell)
 
     def _found(self, plan: Plan) -> Plan:
@@ -134,15 +139,26 @@ class Deployment:
         with self._stages.stage("foundation: APIs, registry, code") as tell:
             tell("Terraform will warn that this is a part; the rest follows")
             self._apply(None, tell, FOUNDATION)
+            apis.make_agent(self._environment, self._api, tell)
         with self._stages.stage("plan for the rest") as tell:
-            rest = self._terraform.plan()
+            rest = self._plan(tell)
             tell(rest.summary() if rest.applyable else "nothing to change")
         return rest
+
+    def _plan(self, tell: Tell, targets: Iterable[str] = ()) -> Plan:
+        """What would change, once nothing keeps Terraform from making anew what never ran."""
+        stored = self._terraform.pull()
+        released = stillborn.release(stored)
+        if released:
+            self._terraform.push(stored)
+            self._allowed |= set(released)  # nothing that ever ran is lost
+            tell(f"never became ready, and may be made anew: {', '.join(released)}")
+        return self._terraform.plan(list(targets))
 
     def _apply(self, plan: Plan | None, tell: Tell, targets: Iterable[str] = ()) -> None:
         """Do a plan; what fails because Google is not everywhere ready is planned and tried again."""
         for attempt in range(1, TRIES + 1):
-            plan = plan or self._terraform.plan(list(targets))
+            plan = plan or self._plan(tell, targets)
             if not plan.applyable:
                 tell("nothing to change")
                 return
@@ -151,8 +167,8 @@ class Deployment:
             try:
                 self._terraform.apply(plan)
                 return
-            except DeployError as error:
-                if attempt == TRIES or not advice.passes(str(error)):
+            except TerraformError as error:
+                if attempt == TRIES or not error.passes:
                     raise
                 tell(f"{error}\nOnce more in {PAUSE:.0f} s ({attempt} of {TRIES - 1})")
                 plan = None

@@ -91,7 +91,7 @@ class Destruction:
             DeployError: naming the stage that broke off, and the way to go on.
         """
         stage = self._stages.stage
-        with stage("look at what is there") as tell:
+        with stage("look at what is there", changes=False) as tell:
             going = self._look(tell)
         if not going.goes:
             raise NotFound(f"nothing of {self._environment.key} is left but what stays: {', '.join(going.stays)}")

@@ -156,15 +156,25 @@ class _Cloud:
         url, body = f"{RUN}/{self._environment.location}/builds:submit", request(self._environment, image)
         try:
             reply = self._api.send("POST", url, json=body)
-        except Refused as refusal:
-            if "403" not in str(refusal) or attempt >= ATTEMPTS:
+        except (NotFound, Refused) as refusal:  # it says 404, too, to who may not build
+            if isinstance(refusal, Refused) and refusal.status != 403:
                 raise
+            if attempt >= ATTEMPTS:
+                raise Refused(f"{refusal}. {self._rights()}", 403) from refusal
             return self._later(image, str(refusal), attempt)
         begun = msgspec.convert(reply["buildOperation"]["metadata"]["build"], Build)
         if reply.get("baseImageWarning"):
             self._tell(f"{image}: {reply['baseImageWarning']}")
         self._tell(f"{image} is being built; its log: {begun.log_url}")
         return msgspec.structs.replace(begun, attempt=attempt)
+
+    def _rights(self) -> str:
+        """What whoever deploys needs, so that Cloud Run builds for them."""
+        return (
+            f"To have Cloud Run build, one needs roles/run.sourceDeveloper on {self._environment.project}, and "
+            f"roles/iam.serviceAccountUser on {self._environment.account('build')}. What was given a moment ago "
+            "needs some minutes: run it again"
+        )
 
     def follow_all(self, waiting: dict[Image, Build], took: float, failed: list[str]) -> dict[Image, Build]:
         """Those that are still at work; of those that failed the reason is added to the list."""

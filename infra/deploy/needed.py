@@ -7,8 +7,8 @@ import re
 
 from .environment import INFRA, Environment
 
-FIRST = tuple(f"{api}.googleapis.com" for api in ("cloudresourcemanager", "iam", "serviceusage", "storage"))
-"""Without these Terraform cannot begin."""
+ALWAYS = tuple(f"{api}.googleapis.com" for api in ("cloudresourcemanager", "iam", "serviceusage", "storage"))
+BILLING = "cloudbilling.googleapis.com"
 
 NEEDED = {
     "roles/serviceusage.serviceUsageAdmin": ["serviceusage.services.enable", "serviceusage.services.use"],
@@ -37,7 +37,12 @@ NEEDED = {
     ],
     "roles/bigquery.dataOwner": ["bigquery.datasets.create", "bigquery.datasets.update"],
     "roles/cloudscheduler.admin": ["cloudscheduler.jobs.create"],
-    "roles/logging.configWriter": ["logging.buckets.create", "logging.links.create", "logging.sinks.create"],
+    "roles/logging.configWriter": [
+        "logging.buckets.create",
+        "logging.buckets.get",
+        "logging.links.create",
+        "logging.sinks.create",
+    ],
     "roles/monitoring.editor": [
         "monitoring.alertPolicies.create",
         "monitoring.dashboards.create",
@@ -52,6 +57,11 @@ NEEDED_FOR_DATAFLOW = {
 }
 
 
+def first(environment: Environment) -> tuple[str, ...]:
+    """The APIs without which Terraform cannot plan; a budget's plan names the account that pays."""
+    return ALWAYS if environment.monthly_budget is None else (*ALWAYS, BILLING)
+
+
 def services(environment: Environment) -> list[str]:
     """The APIs that a deployment needs: those of apis.tf, which switches them on, and those that come before it."""
     file = INFRA / "apis.tf"
@@ -59,7 +69,7 @@ def services(environment: Environment) -> list[str]:
     named = set(re.findall(r"\b[a-z]+\.googleapis\.com", text))
     unused = set() if environment.dataflow else {"compute.googleapis.com", "dataflow.googleapis.com"}
     unused |= {"billingbudgets.googleapis.com"} if environment.monthly_budget is None else set()
-    return sorted({*named, *FIRST} - unused)
+    return sorted({*named, *first(environment)} - unused)
 
 
 def permissions(environment: Environment) -> dict[str, list[str]]:

@@ -34,6 +34,19 @@ LOCK = "60s"
 Tell = Callable[[str], None]
 
 
+class TerraformError(DeployError):
+    """Terraform broke off.
+
+    Args:
+        detail: its first error, and what to do.
+        passes: whether the same command is likely to get further a minute later.
+    """
+
+    def __init__(self, detail: str, passes: bool = False) -> None:
+        super().__init__(detail)
+        self.passes = passes
+
+
 class Terraform:
     """Terraform of one deployment.
 
@@ -98,7 +111,7 @@ class Terraform:
         """Do what was planned, and nothing else.
 
         Raises:
-            DeployError: when Terraform broke off. What it did is in the state; plan again to go on.
+            TerraformError: when Terraform broke off. What it did is in the state; plan again to go on.
         """
         try:
             self._run("apply", f"-lock-timeout={LOCK}", str(plan.file), shown=True)
@@ -177,7 +190,8 @@ class Terraform:
             self._tell(_ended(code, self.log))
             raise KeyboardInterrupt
         if code:
-            raise DeployError(f"terraform {verb}: {self._advice(said)} All it said: {self.log}")
+            told = f"terraform {verb}: {self._advice(said)} All it said: {self.log}"
+            raise TerraformError(told, advice.passes(said))
 
     def _follow(self, process: subprocess.Popen[bytes], source: BinaryIO, shown: bool) -> tuple[int, bool]:
         """Tell what a command writes until it has ended: its exit status, and whether it was interrupted."""

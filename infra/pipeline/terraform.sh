@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # What cloudbuild.yaml and .github/workflows/deploy.yml do with Terraform in infra/: init, foundation, plan, apply.
-# What is applied is always a plan's file, which Terraform refuses when the state has changed since.
+# What is applied is always a plan's file, which Terraform refuses when the state has changed since. For the same reason
+# nothing is tried again here: after a fault that passes, as a first deployment meets them, start the pipeline again.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p ../build
@@ -14,6 +15,15 @@ plan() { # OUT [ARGUMENT...]
 
 apply() { # OUT
   terraform apply -input=false -no-color -lock-timeout=10m "../build/$1.tfplan"
+}
+
+release() { # functions and jobs that never became ready: they are protected, and Terraform has to replace them
+  terraform state pull >../build/state.json
+  if awk -f pipeline/stillborn.awk ../build/state.json >../build/released.json; then
+    echo "Some functions or jobs never became ready: the plan makes them anew."
+    terraform state push -lock-timeout=10m ../build/released.json
+  fi
+  rm -f ../build/state.json ../build/released.json
 }
 
 case $1 in
@@ -40,6 +50,7 @@ look) # a plan by somebody who may not write, not even a lock
   plan look -lock=false
   ;;
 plan)
+  release
   plan deploy -lock-timeout=10m
   ;;
 apply)

@@ -6,9 +6,11 @@ As a module it makes the program; as a program it is one. Its world is world.jso
     wanted    address -> attributes: what the configuration says
     state     address -> attributes: what there is
     changed   addresses that the next plan changes
+    tainted   addresses of what did not become ready when it was made
+    stillborn addresses that become such when an apply makes them, once: it fails by that
     drags     address -> addresses that depend on it, which a destroy takes with it
     outputs   what `output` says
-    breaks    verb -> what it says and fails with, the first first; a plan is applied by half
+    breaks    verb -> what it says and fails with, the first first, a list for many errors; a plan is applied by half
     slow      seconds that an apply takes; a SIGINT ends it when the resource at hand is done
 """
 
@@ -47,7 +49,18 @@ class FakeTerraform:
         self.path = folder / "terraform"
         self.path.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text()}")
         self.path.chmod(0o755)
-        self.tell(wanted={}, state={}, changed=[], drags={}, outputs={}, breaks={}, slow=0, serial=1)
+        self.tell(
+            wanted={},
+            state={},
+            changed=[],
+            tainted=[],
+            stillborn=[],
+            drags={},
+            outputs={},
+            breaks={},
+            slow=0,
+            serial=1,
+        )
 
     def tell(self, **more: Any) -> None:
         """Change its world."""
@@ -102,9 +115,18 @@ def planned(world: dict[str, Any], arguments: list[str]) -> list[dict[str, Any]]
     else:
         actions = {address: ["create"] for address in wanted if address not in state and aimed(address)}
         actions |= {address: ["update"] for address in world["changed"] if address in state and aimed(address)}
+        actions |= {address: ["delete", "create"] for address in world["tainted"] if aimed(address)}
         actions |= {address: ["delete"] for address in state if address not in wanted and not targets}
     every = sorted({*state, *(a for a in wanted if aimed(a))})
     return [{"address": a, "mode": "managed", "change": {"actions": actions.get(a, ["no-op"])}} for a in every]
+
+
+def held(world: dict[str, Any], address: str) -> bool:
+    """Whether the provider refuses to delete it; it says so."""
+    by = [name for name, value in world["state"][address].items() if PROTECTS.get(name) == value]
+    if by:
+        print(f"╷\n│ Error: cannot destroy {address} without setting {', '.join(by)}\n╵")
+    return bool(by)
 
 
 def applied(world: dict[str, Any], file: Path) -> int:
@@ -113,25 +135,28 @@ def applied(world: dict[str, Any], file: Path) -> int:
     broken = world["breaks"].get("apply")
     stop = []
     signal.signal(signal.SIGINT, lambda *_: stop.append(True))
+    failed = False
     for change in changes[: len(changes) // 2 if broken else None]:
-        address = change["address"]
+        address, actions = change["address"], change["change"]["actions"]
         print(f"{address}: working ...", flush=True)
         time.sleep(world["slow"])
-        if change["change"]["actions"] == ["delete"]:
-            held = {name for name, value in world["state"][address].items() if PROTECTS.get(name) == value}
-            if held:
-                print(f"╷\n│ Error: cannot destroy {address} without setting {', '.join(held)}\n╵")
+        if "delete" in actions:
+            if held(world, address):
                 return 1
             del world["state"][address]
-        else:
+        if actions != ["delete"]:
             world["state"][address] = world["wanted"][address]
-        world["changed"] = [one for one in world["changed"] if one != address]
+        if address in world["stillborn"]:
+            print(f"╷\n│ Error: Error waiting to create {address}: the agent's role is yet to propagate\n╵")
+            failed = True
+        lists = {"changed": [], "tainted": [address] if address in world["stillborn"] else [], "stillborn": []}
+        world.update({name: [one for one in world[name] if one != address] + more for name, more in lists.items()})
         if stop:
             break
     if stop:
         print("Interrupt received.\nGracefully shutting down...")
     world["serial"] += 1
-    return 1 if stop else 0
+    return 1 if stop or failed else 0
 
 
 def stored(world: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +165,7 @@ def stored(world: dict[str, Any]) -> dict[str, Any]:
     for address, attributes in world["state"].items():
         type_, name, index = re.fullmatch(r"(\w+)\.(\w+)(?:\[(.+)\])?", address).groups()  # type: ignore[union-attr]
         instance = {"attributes": attributes} | ({"index_key": json.loads(index)} if index else {})
+        instance |= {"status": "tainted"} if address in world["tainted"] else {}
         resources.append({"mode": "managed", "type": type_, "name": name, "instances": [instance]})
     return {"version": 4, "serial": world["serial"], "lineage": "l", "outputs": {}, "resources": resources}
 
@@ -155,6 +181,7 @@ def pushed(world: dict[str, Any], given: dict[str, Any]) -> int:
         return 1
     world["serial"] = given["serial"]
     world["state"] = {address_of(one): one["instances"][0]["attributes"] for one in given["resources"]}
+    world["tainted"] = [address_of(one) for one in given["resources"] if one["instances"][0].get("status")]
     return 0
 
 
@@ -195,7 +222,9 @@ def main() -> int:
     code = answer(world, verb, arguments)
     broken = world["breaks"].get(verb)
     if broken:
-        print(f"╷\n│ Error: {broken.pop(0)}\n│ \n╵")
+        says = broken.pop(0)
+        for error in [says] if isinstance(says, str) else says:
+            print(f"╷\n│ Error: {error}\n│ \n╵")
         code = 1
     (HERE / "world.json").write_text(json.dumps(world))
     return code

@@ -98,6 +98,9 @@ class Google:
         self.headers: list[dict[str, str]] = []
         self._lock = threading.RLock()
         self.on["serviceusage.v1.services.batchGet"] = self._services
+        self.on["serviceusage.v1.services.enable"] = self._enable
+        self.on["serviceusage.v1.services.batchEnable"] = self._enable_many
+        self.on["serviceusage.v1beta1.services.generateServiceIdentity"] = lambda call: {"name": "operations/agent"}
         self.on["pubsub.v1.projects.subscriptions.patch"] = self._patch_subscription
 
     def request(self, method: str, url: str, **more: Any) -> Reply:
@@ -166,6 +169,17 @@ class Google:
             raise Fault(400, "A single request can get a maximum of 30 services at a time.")
         states = {name: "DISABLED" if name.split("/")[-1].split(".")[0] in self.off else "ENABLED" for name in names}
         return {"services": [{"name": name, "state": state} for name, state in states.items()]}
+
+    def _enable(self, call: Call) -> dict[str, Any]:
+        self.off.discard(call.url.rpartition("/")[2].partition(".")[0])
+        return {"name": "operations/1"}
+
+    def _enable_many(self, call: Call) -> dict[str, Any]:
+        names = call.body["serviceIds"]
+        if not 2 <= len(names) <= 20:
+            raise Fault(400, "Request must contain between 2 and 20 services.")
+        self.off -= {name.partition(".")[0] for name in names}
+        return {"name": "operations/1"}
 
     def _patch_subscription(self, call: Call) -> dict[str, Any]:
         there = self._thing(call._replace(id="pubsub.v1.projects.subscriptions.get"))

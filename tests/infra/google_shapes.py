@@ -26,6 +26,7 @@ METHODS = {
     "cloudscheduler.v1": ["projects.locations.list", "projects.locations.jobs.get"],
     "compute.v1": ["regions.get"],
     "eventarc.v1": ["projects.locations.list", "projects.locations.triggers.get"],
+    "logging.v2": ["projects.locations.buckets.get"],
     "monitoring.v3": ["projects.timeSeries.list", "projects.alertPolicies.list"],
     "pubsub.v1": [
         "projects.topics.get",
@@ -43,6 +44,7 @@ METHODS = {
         "projects.locations.jobs.get",
     ],
     "serviceusage.v1": ["services.batchGet", "services.enable", "services.batchEnable", "operations.get"],
+    "serviceusage.v1beta1": ["services.generateServiceIdentity"],
     "storage.v1": [
         *("buckets.get", "buckets.insert", "buckets.list", "buckets.patch"),
         *("objects.get", "objects.insert", "objects.list"),

@@ -22,6 +22,7 @@ QUOTAS = (
     "https://cloudquotas.googleapis.com/v1/projects/acme-dev/locations/global/services/run.googleapis.com/quotaInfos"
 )
 REGION = "https://compute.googleapis.com/compute/v1/projects/acme-dev/regions/europe-west1"
+LOGS = "https://logging.googleapis.com/v2/projects/acme-dev/locations/europe-west1/buckets/dropfit"
 DATASET = "https://bigquery.googleapis.com/bigquery/v2/projects/acme-dev/datasets/dropfit"
 TRIGGER = "https://eventarc.googleapis.com/v1/projects/acme-dev/locations/europe-west1/triggers/dropfit-uploads"
 OWN = f"{PUBSUB}/subscriptions/eventarc-europe-west1-dropfit-uploads-sub-123"
@@ -64,6 +65,7 @@ def healthy() -> Google:
     for what in BUCKETS:
         google.things[bucket(what)] = {"projectNumber": google.number, "location": "EUROPE-WEST1"}
     google.things[DATASET] = {"location": "europe-west1"}
+    google.things[LOGS] = {"lifecycleState": "ACTIVE"}
     _delivers(google)
     _runs(google)
     return google

@@ -170,7 +170,6 @@ class Stage:
             return {"items": [b for b in ours if b["projectNumber"] == self.google.number]}
 
         on["storage.v1.buckets.list"] = listed
-        on["serviceusage.v1.services.batchEnable"] = self._enabled
         project = {"name": f"projects/{self.google.number}", "projectId": "acme-dev", "state": "ACTIVE"}
         things["https://cloudresourcemanager.googleapis.com/v3/projects/acme-dev"] = project
 
@@ -180,10 +179,6 @@ class Stage:
             raise Fault(409, "Your previous request to create the named bucket succeeded and you already own it.")
         self.google.things[url] = call.body | {"projectNumber": self.google.number}
         return self.google.things[url]
-
-    def _enabled(self, call: Call) -> dict[str, Any]:
-        self.google.off -= {name.partition(".")[0] for name in call.body["serviceIds"]}
-        return {"name": "operations/1"}
 
     def bucket(self, name: str = "acme-dev-dropfit-state", **more: Any) -> dict[str, Any]:
         """A bucket that is there, as we make it."""

@@ -13,6 +13,10 @@ ROOT = Path(__file__).parents[2]
 STAND_IN = """#!/bin/sh
 echo "{name} $*" >> "{calls}"
 case "{name} $*" in {fails}) exit 1 ;; esac
+case "{name} $*" in
+"terraform state pull") cat "{state}" ;;
+"terraform state push "*) for file; do :; done; cp "$file" "{state}" ;;
+esac
 exit 0
 """
 
@@ -23,17 +27,20 @@ class Checkout:
     Args:
         folder: an empty one.
         fails: shell pattern of the call that fails, such as `terraform*apply*`.
+        state: what is stored, as `terraform state pull` prints it.
     """
 
-    def __init__(self, folder: Path, fails: str = "nothing") -> None:
+    def __init__(self, folder: Path, fails: str = "nothing", state: str = "") -> None:
         self.folder, self._calls, self._bin = folder / "checkout", folder / "calls", folder / "bin"
         shutil.copytree(ROOT / "infra" / "pipeline", self.folder / "infra" / "pipeline")
         for place in (self._bin, self.folder / ".venv" / "bin"):
             place.mkdir(parents=True)
         stood_for = {"terraform": self._bin, "make": self._bin, "python": self.folder / ".venv" / "bin"}
+        self._state = folder / "state.json"
+        self._state.write_text(state)
         for name, place in stood_for.items():
             file = place / name
-            file.write_text(STAND_IN.format(name=name, calls=self._calls, fails=fails))
+            file.write_text(STAND_IN.format(name=name, calls=self._calls, fails=fails, state=self._state))
             file.chmod(0o755)
 
     def run(self, script: str, environ: Mapping[str, str], *options: str) -> int:
@@ -62,7 +69,11 @@ class Checkout:
         """What was started, in order."""
         return self._calls.read_text().splitlines() if self._calls.exists() else []
 
+    def state(self) -> str:
+        """What is stored now."""
+        return self._state.read_text()
+
     def changes(self) -> list[str]:
         """Those of the calls that change something in Google Cloud."""
-        means = ("apply", "infra.deploy.images", "infra.deploy.dead_letter", "infra.deploy.smoke")
+        means = ("apply", "state push", "infra.deploy.images", "infra.deploy.dead_letter", "infra.deploy.smoke")
         return [call for call in self.calls() if any(mean in call for mean in means)]

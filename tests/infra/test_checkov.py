@@ -177,12 +177,11 @@ def test_every_skip_has_a_reason_and_skips_something(folder: Path, request: pyte
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is committed, or would be: no environment, no build."""
     folder = tmp_path_factory.mktemp("checkov") / "repository"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("not a git clone")
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from stand_ins import Checkout
 
+from infra.deploy import stillborn
 from infra.deploy.deploy import FOUNDATION
 from infra.deploy.terraform import PREFIX
 from infra.deploy.trial import PATIENCE
@@ -44,9 +46,9 @@ def environment(action: str, branch: str, **more: str) -> dict[str, str]:
     return named | dict(each.split("=", 1) for each in BUILD["options"]["env"])
 
 
-def built(folder: Path, environ: dict[str, str], fails: str = "nothing") -> tuple[Checkout, str]:
+def built(folder: Path, environ: dict[str, str], fails: str = "nothing", state: str = "") -> tuple[Checkout, str]:
     """Run the steps until one fails: the checkout, and the step that failed."""
-    checkout = Checkout(folder, fails)
+    checkout = Checkout(folder, fails, state)
     for step in STEPS:
         if checkout.run(step["script"], environ):
             return checkout, str(step["id"])
@@ -113,13 +115,14 @@ def test_a_push_to_main_tests_builds_plans_applies_what_was_planned_and_tries_it
     calls = checkout.calls()
     order = [
         *("make env", "make test", "make infra-test", "python -m infra.deploy.bundle", "terraform init"),
-        *("terraform plan", "terraform apply", "python -m infra.deploy.images dev", "terraform plan"),
-        *("terraform apply", "python -m infra.deploy.dead_letter dev", "python -m infra.deploy.doctor dev --after"),
+        *("terraform plan", "terraform apply", "python -m infra.deploy.images dev"),
+        *("terraform state pull", "terraform plan", "terraform apply"),
+        *("python -m infra.deploy.dead_letter dev", "python -m infra.deploy.doctor dev --after"),
         "python -m infra.deploy.smoke dev",
     ]
     assert [call[: len(start)] for call, start in zip(calls, order, strict=True)] == order
     assert "-backend-config=bucket=acme-dev-dropfit-state" in calls[4]
-    plans, applies = calls[5:9:3], calls[6:10:3]
+    plans, applies = calls[5:10:4], calls[6:11:4]
     for plan, apply in zip(plans, applies, strict=True):
         assert "-var-file=dev.tfvars" in plan
         file = re.search(r"-out=(\S+)", plan)
@@ -165,6 +168,7 @@ def test_another_branch_can_be_the_one_that_deploys(tmp_path: Path) -> None:
         ("terraform*plan*-target*", "foundation"),
         ("terraform*apply*foundation*", "foundation"),
         ("python*images*", "images"),
+        ("terraform*state?pull*", "plan"),
         ("terraform*plan*deploy.tfplan*", "plan"),
         ("terraform*apply*deploy*", "apply"),
         ("python*doctor*", "doctor"),
@@ -184,6 +188,49 @@ def test_prod_is_asked_and_never_trained(tmp_path: Path) -> None:
 def test_a_file_of_ones_own_proves_dev(tmp_path: Path) -> None:
     checkout, _ = built(tmp_path, environment("deploy", "main", _SMOKE_FILE="data/a few rents.csv"))
     assert checkout.calls()[-1] == "python -m infra.deploy.smoke dev --file data/a few rents.csv"
+
+
+def held(*instances: dict[str, Any], kind: str = "google_cloud_run_v2_service", name: str = "predict") -> Any:
+    """A resource in a state."""
+
+    def made(one: dict[str, Any]) -> dict[str, Any]:
+        attributes = {"deletion_protection": True, "id": "x", "template": [{"labels": {}}]}
+        return {**one, "schema_version": 2, "attributes": attributes, "sensitive_attributes": []}
+
+    head = {"mode": "managed", "type": kind, "name": name, "provider": 'provider["google"]'}
+    return {**head, "instances": [made(one) for one in instances]}
+
+
+TAINTED: dict[str, Any] = {"status": "tainted"}
+STORED = [
+    [],
+    [held({})],
+    [held(TAINTED, kind="google_sql_database_instance"), held({}), held({}, name="on_upload")],
+    [held(TAINTED), held({}, name="on_upload"), held(TAINTED, kind="google_cloud_run_v2_job", name="sweep")],
+    [held({"index_key": "a"}, {"index_key": "b", **TAINTED}, {"index_key": 0}), held({}, name="on_upload")],
+]
+
+
+@pytest.mark.parametrize("resources", STORED, ids=["nothing", "ready", "another kind", "two", "one of three"])
+def test_what_never_became_ready_is_released_before_the_plan_as_dropfit_deploy_does(
+    tmp_path: Path, resources: list[dict[str, Any]]
+) -> None:
+    stored = {"version": 4, "terraform_version": "1.11.4", "serial": 9, "lineage": "l", "resources": resources}
+    before = json.dumps(stored, indent=2)
+    checkout, failed = built(tmp_path, environment("deploy", "main"), state=before)
+    assert failed == ""
+    released = bool(stillborn.release(stored))
+    assert json.loads(checkout.state()) == stored
+    pushes = [number for number, call in enumerate(checkout.calls()) if call.startswith("terraform state push")]
+    assert len(pushes) == released
+    assert all("terraform plan" in checkout.calls()[number + 1] for number in pushes)
+    assert not list((checkout.folder / "build").glob("*.json"))
+
+
+def test_a_look_releases_nothing(tmp_path: Path) -> None:
+    before = json.dumps({"serial": 9, "resources": [held(TAINTED)]}, indent=2)
+    checkout, failed = built(tmp_path, environment("plan", "feature"), state=before)
+    assert (failed, checkout.state(), checkout.changes()) == ("", before, [])
 
 
 def test_foundation_and_state_are_those_of_dropfit_deploy() -> None:

@@ -12,12 +12,14 @@ import pytest
 from google_api import Fault
 from on_stage import BAD, FINE, OUTPUTS, WANTED, Stage
 
-from infra.deploy import apis, bundle, deploy, doctor, images
+from infra.deploy import advice, apis, bundle, deploy, doctor, images
 
-PLAN = ["plan", "show"]
+SHOWN = ["plan", "show"]
+PLAN = ["state pull", *SHOWN]
 LOOK = ["doctor before", "bundle"]
 AFTER = ["dead letters", "output", "doctor after"]
 IMAGES = "images 00000000000000aa"
+AGENT = "serviceusage.v1beta1.services.generateServiceIdentity"
 
 
 def written(stage: Stage) -> list[str]:
@@ -30,8 +32,31 @@ def test_an_empty_project_is_deployed_in_one_go(stage: Stage) -> None:
     told = stage.type("deploy", "dev", "--yes")
     assert told.code == 0, told.text
     assert set(stage.terraform.state) == set(WANTED)
-    assert written(stage) == ["serviceusage.v1.services.batchEnable", "storage.v1.buckets.insert"]
+    assert written(stage) == [
+        "serviceusage.v1.services.batchEnable",
+        "storage.v1.buckets.insert",
+        AGENT,
+    ]
     assert stage.terraform.verbs == [*LOOK, "init", *PLAN, *PLAN, "apply", *PLAN, IMAGES, "apply", *AFTER]
+
+
+def test_clouds_own_account_for_uptime_checks_is_made_before_it_is_granted_anything(stage: Stage) -> None:
+    there: list[set[str]] = []
+    ask = stage.google.on[AGENT]
+    stage.google.on[AGENT] = lambda call: there.append(set(stage.terraform.state)) or ask(call)
+    assert stage.type("deploy", "--yes").code == 0
+    (before,) = there
+    assert "google_project_service.apis" in {address.partition("[")[0] for address in before}
+    assert before < set(stage.terraform.state)
+    assert stage.type("deploy", "--yes").code == 0
+    assert len(there) == 1  # the second time there was nothing to make
+
+
+def test_a_refusal_of_that_account_is_lived_with_because_it_may_be_there(stage: Stage) -> None:
+    stage.google.denied = {AGENT}
+    told = stage.type("deploy", "--yes")
+    assert told.code == 0, told.text
+    assert "could not be asked for" in told.text
 
 
 def test_the_foundation_is_there_before_images_are_built_and_nothing_else_is(stage: Stage) -> None:
@@ -171,11 +196,20 @@ def test_an_apply_that_broke_off_half_way_is_gone_on_with(stage: Stage) -> None:
     ],
 )
 def test_what_google_has_not_yet_heard_of_everywhere_is_tried_again(stage: Stage, says: str) -> None:
-    stage.terraform.tell(breaks={"apply": [says] * 3})
+    stage.terraform.tell(breaks={"apply": [says] * (deploy.TRIES - 1)})
     told = stage.type("deploy", "--yes")
     assert told.code == 0, told.text
     assert "Once more in" in told.text
     assert set(stage.terraform.state) == set(WANTED)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["named first", "named last"])
+def test_one_error_that_passes_is_enough_wherever_it_stands(stage: Stage, first: bool) -> None:
+    errors = ["Error 404: Cannot find metric(s) that match type", "googleapi: Error 400: this will never do"]
+    stage.terraform.tell(breaks={"apply": [errors if first else errors[::-1]]})
+    told = stage.type("deploy", "--yes")
+    assert told.code == 0, told.text
+    assert "Once more in" in told.text
 
 
 @pytest.mark.infra
@@ -184,6 +218,52 @@ def test_it_is_not_tried_again_for_ever(stage: Stage) -> None:
     told = stage.type("deploy", "--yes")
     assert told.code == 1
     assert stage.terraform.verbs.count("apply") == deploy.TRIES
+
+
+PREDICT, RETRAIN = "google_cloud_run_v2_service.predict", "google_cloud_run_v2_job.retrain"
+
+
+def test_what_did_not_become_ready_is_made_anew_in_the_same_run_without_another_question(stage: Stage) -> None:
+    stage.terraform.tell(stillborn=[PREDICT, RETRAIN])
+    told = stage.type("deploy", keyboard="y\n")
+    assert told.code == 0, told.text
+    assert f"never became ready, and may be made anew: {RETRAIN}, {PREDICT}" in told.text
+    assert stage.terraform.state == WANTED
+    assert stage.terraform.world["tainted"] == []
+
+
+@pytest.mark.infra
+def test_what_did_not_become_ready_yesterday_is_made_anew_and_the_rest_stays_protected(stage: Stage) -> None:
+    stage.deployed()
+    stage.terraform.tell(tainted=[RETRAIN])
+    states = []
+    stage.on_images(lambda: states.append(stage.terraform.state))
+    told = stage.type("deploy", keyboard="y\n")
+    assert told.code == 0, told.text
+    assert f"made anew: {RETRAIN}\n" in told.text
+    assert "0 to add, 0 to change, 1 to replace, 0 to destroy" in told.text
+    assert states == [WANTED | {RETRAIN: {"deletion_protection": False}}]
+    assert stage.terraform.state == WANTED
+
+
+@pytest.mark.infra
+def test_only_what_runs_is_released_when_it_is_tainted(stage: Stage) -> None:
+    stage.deployed()
+    stage.terraform.tell(tainted=["google_storage_bucket.models"])
+    told = stage.type("deploy", "--yes")
+    assert told.code == 1
+    assert "cannot destroy google_storage_bucket.models" in told.text
+    assert stage.terraform.state == WANTED
+
+
+def test_a_plan_tells_of_what_did_not_become_ready_and_writes_nothing(stage: Stage) -> None:
+    stage.deployed()
+    stage.terraform.tell(tainted=[PREDICT])
+    told = stage.type("deploy", "--plan")
+    assert (told.code, written(stage)) == (0, [])
+    assert f"{PREDICT} never became ready: `dropfit deploy` takes its protection off" in told.text
+    assert stage.terraform.state == WANTED
+    assert "state push" not in stage.terraform.verbs
 
 
 def test_the_addresses_are_the_persons_alone_and_any_shell_reads_them(stage: Stage) -> None:
@@ -209,11 +289,45 @@ def test_code_that_cannot_be_bundled_is_told_in_our_words(stage: Stage, monkeypa
 @pytest.mark.infra
 def test_apis_that_nobody_here_may_switch_on_are_named_with_the_command_for_an_owner(stage: Stage) -> None:
     stage.google.off = {"cloudresourcemanager"}
-    stage.google.denied = {"serviceusage.v1.services.batchEnable"}
+    stage.google.denied = {"serviceusage.v1.services.enable"}
     told = stage.type("deploy", "--yes")
     assert told.code == 1
     assert "gcloud services enable cloudresourcemanager.googleapis.com" in told.text
     assert "storage.v1.buckets.insert" not in written(stage)
+
+
+def test_a_single_api_is_switched_on_in_the_way_that_google_takes_for_one(stage: Stage) -> None:
+    stage.google.off = {"iam"}
+    told = stage.type("deploy", "--yes")
+    assert told.code == 0, told.text
+    assert written(stage)[0] == "serviceusage.v1.services.enable"
+    assert stage.google.off == set()
+
+
+BILLING = "https://cloudbilling.googleapis.com/v1/projects/acme-dev/billingInfo"
+
+
+def test_with_a_budget_it_is_waited_until_google_says_who_pays(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apis, "PAUSE", 0.01)
+    (stage.infra / "dev.tfvars").write_text((stage.infra / "dev.tfvars").read_text() + "monthly_budget = 50\n")
+    stage.google.off = {"cloudbilling"}
+    stage.google.things[BILLING] = {"billingEnabled": True, "billingAccountName": "billingAccounts/1"}
+    stage.google.faults["cloudbilling.v1.projects.getBillingInfo"] = [Fault(403, "disabled")] * 3
+    told = stage.type("deploy", "--yes")
+    assert told.code == 0, told.text
+    assert "switching on cloudbilling.googleapis.com" in told.text
+    assert stage.google.faults["cloudbilling.v1.projects.getBillingInfo"] == []
+    asked = [h for call, h in zip(stage.google.calls, stage.google.headers, strict=True) if call.url == BILLING]
+    assert len(asked) == 4
+    assert {headers["x-goog-user-project"] for headers in asked} == {"acme-dev"}
+
+
+@pytest.mark.infra
+def test_without_a_budget_nobody_asks_who_pays(stage: Stage) -> None:
+    stage.google.off = {"cloudbilling", "iam"}
+    assert stage.type("deploy", "--yes").code == 0
+    assert "cloudbilling" in stage.google.off
+    assert BILLING not in [call.url for call in stage.google.calls]
 
 
 @pytest.mark.infra
@@ -235,7 +349,7 @@ def test_a_plan_of_an_empty_project_writes_nothing_anywhere(stage: Stage) -> Non
     assert not (stage.home / "dev.env").exists()
     assert "nothing was deployed yet: planned from an empty state" in told.text
     assert "14 to add, 0 to change, 0 to replace, 0 to destroy" in told.text
-    assert stage.terraform.verbs == [*LOOK, "init", *PLAN]
+    assert stage.terraform.verbs == [*LOOK, "init", *SHOWN]
 
 
 def test_a_plan_takes_no_lock_and_reads_no_backend_before_there_is_a_state(stage: Stage) -> None:
@@ -281,3 +395,24 @@ def test_the_stand_ins_have_the_shape_of_what_they_stand_for() -> None:
     assert list(
         doctor.Finding._fields if hasattr(doctor.Finding, "_fields") else doctor.Finding.__struct_fields__
     ) == [*("group", "check", "verdict", "says", "remedy")]
+
+
+def test_checks_that_fail_say_that_nothing_was_changed(stage: Stage) -> None:
+    stage.before = [FINE, BAD]
+    told = stage.type("deploy", "--yes")
+    assert told.code == 1
+    assert "Nothing was changed in the cloud. When that is mended, `dropfit deploy dev` begins anew." in told.text
+    told = stage.type("deploy", "--plan")
+    assert "`dropfit deploy dev --plan` begins anew." in told.text
+
+
+def test_what_a_plan_shows_is_no_error_to_give_advice_on() -> None:
+    said = (
+        "  + deletion_protection = true\n  + quota = 1\n"
+        "╷\n│ Error: Invalid value for variable\n│ \n│   on dev.tfvars line 5:\n"
+        "│ Members are written as IAM has them.\n╵\n"
+    )
+    told = advice.of(said, "dev")
+    assert "Members are written as IAM has them." in told
+    assert "destroy" not in told
+    assert "quota" not in told

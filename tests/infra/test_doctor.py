@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from google_api import USERINFO, Fault, Google, disabled
-from healthy import BILLING, DATASET, ENVIRONMENT, PROJECT, QUOTAS, REGION, bucket, empty, healthy
+from healthy import BILLING, DATASET, ENVIRONMENT, LOGS, PROJECT, QUOTAS, REGION, bucket, empty, healthy
 
 from dropfit.errors import Refused, Unavailable
 from dropfit.rest import Api
@@ -184,6 +184,11 @@ SICK: dict[str, tuple[Sickness, Environment, tuple[str, str], str, list[str], li
         lambda google: google.things.update({bucket("data"): {"projectNumber": "123456789012", "location": "US"}}),
         ENVIRONMENT, ("names", "buckets"), "fail", ["gs://acme-dev-dropfit-data is in us"], ['region = "us"', TFVARS],
     ),
+    "the log bucket is being deleted": (
+        lambda google: google.things.update({LOGS: {"lifecycleState": "DELETE_REQUESTED"}}),
+        ENVIRONMENT, ("names", "log bucket"), "fail", ["dropfit is being deleted", "7 days"],
+        ["gcloud logging buckets undelete dropfit --location=europe-west1 --project=acme-dev", f"`name` in {TFVARS}"],
+    ),
     "a name is too long": (
         lambda google: None,
         changed(name="a-very-long-name-indeed"), ("names", "valid"), "fail",
@@ -233,11 +238,45 @@ def test_each_sickness_is_found_named_and_its_remedy_told(name: str) -> None:
     assert google.written() == []
 
 
+NORTH = changed(region="europe-north1")
+
+
+def _in_the_north(google: Google) -> Finding:
+    return next(one for one in before(google, NORTH) if one.check == "builds")
+
+
+def test_a_region_in_which_not_every_project_can_build_is_told_before_the_first_build() -> None:
+    google = empty()
+    for sicken in (_off("run"), _denied("run.v2.projects.locations.services.get"), lambda google: None):
+        google.off, google.denied = set(), set()
+        sicken(google)
+        found = _in_the_north(google)
+        assert found.verdict == "warn"
+        assert "europe-north1 for some projects only" in found.says
+        assert "us-central1, us-west2, europe-west1" in found.remedy
+        assert f"`region` of {TFVARS}" in found.remedy
+        assert "iam-admin/quotas?project=acme-dev" in found.remedy
+
+
+def test_where_something_was_built_before_the_region_is_no_question() -> None:
+    google = empty()
+    google.things[f"https://run.googleapis.com/v2/{NORTH.location}/services/dropfit-predict"] = {}
+    assert _in_the_north(google).verdict == "ok"
+
+
+def test_a_log_bucket_that_cannot_be_looked_at_does_not_count_as_free() -> None:
+    google = empty()
+    _off("logging")(google)
+    found = sick(google)
+    assert (found.check, found.verdict) == ("log bucket", "warn")
+    assert "logging.googleapis.com is off" in found.says
+
+
 def test_who_has_no_rights_at_all_gets_one_finding_with_every_role() -> None:
     google = empty()
     google.granted = set()
     found = sick(google)
-    assert "you lack 33: serviceusage.services.enable" in found.says
+    assert "you lack 34: serviceusage.services.enable" in found.says
     assert [role for role in needed.NEEDED if f"--role={role} " not in found.remedy] == []
 
 
@@ -255,10 +294,19 @@ def test_apis_that_are_off_are_no_fault_as_long_as_they_may_be_switched_on(monke
     assert "gcloud services enable pubsub.googleapis.com" in apis.remedy
 
 
+def test_the_api_that_knows_who_pays_is_needed_from_the_beginning_for_a_budget_alone() -> None:
+    google = empty()
+    google.off.add("cloudbilling")
+    found = {(one.check, one.verdict): one for one in before(google, BUDGET)}
+    assert "cloudbilling.googleapis.com; Terraform cannot begin without" in found["APIs", "warn"].says
+    assert "gcloud services enable cloudbilling.googleapis.com" in found["APIs", "warn"].remedy
+    assert ("APIs", "warn") not in {(one.check, one.verdict) for one in before(google)}
+
+
 def test_the_needed_apis_are_those_of_the_terraform() -> None:
     for environment in (ENVIRONMENT, DATAFLOW, BUDGET):
         apis = set(needed.services(environment))
-        assert set(needed.FIRST) <= apis
+        assert set(needed.first(environment)) <= apis
         assert ("dataflow.googleapis.com" in apis) <= environment.dataflow
         assert ("billingbudgets.googleapis.com" in apis) <= (environment.monthly_budget is not None)
     if (needed.INFRA / "apis.tf").is_file():

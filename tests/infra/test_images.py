@@ -220,7 +220,7 @@ def test_a_tag_that_somebody_pushed_meanwhile_is_as_good(google: Google) -> None
 
 
 def test_rights_that_were_granted_a_moment_ago_are_waited_for(google: Google) -> None:
-    answers = {image: [403, 403] for image in ALL}
+    answers = {image: [403, 404] for image in ALL}
     google.submitted_as = lambda image: answers[image].pop() if answers[image] else 200
     fetched = dict.fromkeys(ALL, 0)
 
@@ -235,11 +235,17 @@ def test_rights_that_were_granted_a_moment_ago_are_waited_for(google: Google) ->
     assert hours.now >= 3 * images.PAUSE
 
 
-def test_rights_that_never_come_end_it_with_googles_reason(google: Google) -> None:
-    google.submitted_as = lambda image: 403
-    with pytest.raises(Refused, match="as the test wants it"):
-        built(google)
+@pytest.mark.parametrize(("status", "says"), [(403, "as the test wants it"), (404, "does not exist")])
+def test_rights_that_never_come_end_it_with_googles_reason_and_the_roles(
+    google: Google, status: int, says: str
+) -> None:
+    google.submitted_as, hours = lambda image: status, Hours()
+    with pytest.raises(Refused, match=says) as end:
+        built(google, hours)
     assert google.bodies == {}
+    assert hours.now == (images.ATTEMPTS - 1) * images.PAUSE
+    assert "roles/run.sourceDeveloper on acme-dev" in str(end.value)
+    assert "dropfit-build@acme-dev.iam.gserviceaccount.com" in str(end.value)
 
 
 def test_a_request_that_is_wrong_is_not_repeated(google: Google) -> None:

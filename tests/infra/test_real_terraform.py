@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from on_stage import WANTED, Stage
 from planning import INFRA, VARIABLES, run_terraform
 
 from dropfit.errors import DeployError
+from infra.deploy import stillborn
 from infra.deploy.deploy import FOUNDATION
 from infra.deploy.destroy import unprotect
 from infra.deploy.environment import Environment
@@ -119,6 +121,46 @@ def test_the_real_program_stores_a_state_without_the_protections_of_what_goes(te
     now = {r["name"]: r["instances"][0]["attributes"] for r in terraform.pull()["resources"]}
     assert now == {"models": bucket, "predict": {"name": "p", "deletion_protection": False}}
     assert sorted(terraform.state()) == ["google_cloud_run_v2_service.predict", "google_storage_bucket.models"]
+
+
+def tainted(**held: dict[str, Any]) -> dict[str, Any]:
+    document = stored(GOOGLE, **held)
+    for resource in document["resources"]:
+        resource["instances"][0]["status"] = "tainted"
+    return document
+
+
+def test_the_real_program_stores_what_never_became_ready_without_its_protection(terraform: Terraform) -> None:
+    assert terraform.pull() == {}
+    terraform.push(tainted(google_cloud_run_v2_service__predict={"name": "p", "deletion_protection": True}))
+    pulled = terraform.pull()
+    assert stillborn.release(pulled) == ["google_cloud_run_v2_service.predict"]
+    terraform.push(pulled)
+    (instance,) = terraform.pull()["resources"][0]["instances"]
+    assert (instance["status"], instance["attributes"]["deletion_protection"]) == ("tainted", False)
+    assert stillborn.found(terraform.pull()) == []
+
+
+def test_the_pipelines_script_reads_a_state_as_the_real_program_prints_it(terraform: Terraform) -> None:
+    terraform.push(tainted(google_cloud_run_v2_job__sweep={"name": "s", "deletion_protection": True}))
+    printed = terraform._capture("state", "pull")
+    script = INFRA / "pipeline" / "stillborn.awk"
+    done = subprocess.run(["awk", "-f", script], input=printed, capture_output=True, text=True, check=True)  # noqa: S607
+    wanted = json.loads(printed)
+    stillborn.release(wanted)
+    assert json.loads(done.stdout) == wanted
+    terraform.push(json.loads(done.stdout))
+    assert terraform.pull()["resources"] == wanted["resources"]
+
+
+def test_the_real_program_replaces_what_is_tainted(terraform: Terraform) -> None:
+    nothing = {"id": "1", "input": None, "output": None, "triggers_replace": None}
+    document = stored(BUILT_IN, terraform_data__service_agents=nothing)
+    document["resources"][0]["instances"][0]["status"] = "tainted"
+    terraform.push(document)
+    variables = {name: VARIABLES[name] for name in ("project", "region", "environment", "functions_zip", "image_tag")}
+    plan = terraform.plan(["terraform_data.service_agents"], variables)
+    assert plan.of("replace", "delete") == ["terraform_data.service_agents"]
 
 
 def test_the_real_program_does_not_store_a_state_over_a_newer_one(terraform: Terraform) -> None:

@@ -172,6 +172,8 @@ def test_without_terraform_it_is_told_what_to_install(terraform: Terraform, monk
         ("Failed to query available provider packages", "registry.terraform.io"),
         ("billing account for project is closed", "gcloud billing projects link"),
         ("cannot destroy service without setting deletion_protection=false", "`dropfit destroy dev`"),
+        ("cannot destroy service without setting deletion_protection=false", "`dropfit deploy dev` takes its"),
+        ("googleapi: Error 429: rateLimitExceeded", "fewer requests a minute"),
         ("something nobody has met", "goes on where it was"),
     ],
 )
@@ -190,6 +192,39 @@ def test_of_many_errors_the_first_is_shown_and_the_others_are_counted() -> None:
     box = "╷\n│ Error: {}\n│ \n│   with a.b,\n│   on x.tf line 3\n╵\n"
     told = advice.of("Refreshing ...\n" + "".join(box.format(f"number {n}") for n in range(3)), "dev")
     assert told.startswith("number 0\nwith a.b,\non x.tf line 3\n(2 more errors.)")
+
+
+PASSES = [
+    "googleapi: Error 403: Cloud Run Admin API has not been used in project 1 before or it is disabled",
+    "Error 400: Permission denied while using the Eventarc Service Agent. If you recently started to use Eventarc",
+    "Service account dropfit-build@acme-dev.iam.gserviceaccount.com does not exist., badRequest",
+    "Error 404: Permission 'run.services.get' denied on resource (or it may not exist)",
+    "Error 403: it may take a few minutes for the permissions to propagate",
+    "Error 404: Cannot find metric(s) that match type",
+    "If a metric was created recently, it could take up to 10 minutes to become available",
+    "googleapi: Error 403: Exceeded rate limits: too many dataset metadata update operations, rateLimitExceeded",
+    "The Cloud Storage service account for your bucket is unable to publish to Cloud Pub/Sub topics",
+]
+STAYS = ["Error 409: already exists", "Error 403: caller lacks run.services.create", "Quota exceeded for 'CPU'"]
+
+
+@pytest.mark.parametrize("says", PASSES)
+def test_what_a_new_project_says_for_some_minutes_passes(says: str) -> None:
+    assert advice.passes(f"Error: {says}\n\n  with a.b,\n")
+    assert advice.passes(f"╷\n│ Error: {STAYS[0]}\n│ \n│   with a.b\n╵\n╷\n│ Error: {says.upper()}\n╵\n")
+
+
+def test_what_time_does_not_mend_stays() -> None:
+    assert not advice.passes("".join(f"Error: {one}\n\n  with a.b,\n\n" for one in STAYS))
+
+
+def test_what_is_no_error_decides_nothing() -> None:
+    assert not advice.passes(f"Warning: {PASSES[0]}\n\nError: {STAYS[0]}\n\nWarning: {PASSES[1]}\n")
+
+
+def test_an_error_of_many_lines_is_read_to_its_end_and_across_them() -> None:
+    details = "\n".join(f'    "detail": {n}' for n in range(40))
+    assert advice.passes(f"Error: Error creating\n\n{details}\nIf you recently started, wait for it to\npropagate\n")
 
 
 def test_a_short_command_that_fails_says_why(program: FakeTerraform, terraform: Terraform) -> None:
