@@ -121,8 +121,7 @@ def problem(look: Look) -> Iterator[Told]:
         yield ok(f"{reference} can be loaded")
     else:
         where = f"settings.problem of infra/{look.environment.tfvars.name}"
-        default = "" if "problem" in look.environment.settings else " (none: functions/dropfit/problem.py)"
-        yield fail(said, f"Mend functions/{_module(reference)}, or {where}{default}.", "$ dropfit check")
+        yield fail(said, f"Mend functions/{reference.partition(':')[0].replace('.', '/')}.py, or {where}.")
 
 
 @lru_cache(maxsize=16)
@@ -145,10 +144,6 @@ def loaded(reference: str, functions: Path) -> tuple[bool, str]:
     if not Path(lines[-1]).resolve().is_relative_to(functions.resolve()):
         return False, f"{reference} lies outside of functions/, at {lines[-1]}: it would not be deployed"
     return True, ""
-
-
-def _module(reference: str) -> str:
-    return reference.partition(":")[0].replace(".", "/") + ".py"
 
 
 def _wrong(look: Look, where: str, says: str, *more: str) -> Told:

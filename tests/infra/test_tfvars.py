@@ -112,7 +112,8 @@ def test_a_project_id_that_can_be_none_is_refused_before_anybody_is_told_to_make
 def test_what_terraform_takes_is_taken(write: Write) -> None:
     write(
         'predict = { min_instances = "1", max_instances = null, cpu = 2, request_log = "false" }\noperators = null\n'
-        'name = null\nmonthly_budget = null\nlog_retention_days = "60"\nsettings = { log_share = 0.5, mode = "static" }\n'
+        'name = null\nmonthly_budget = null\nlog_retention_days = "60"\n'
+        'settings = { log_share = 0.5, mode = "static" }\n'
         "# a comment\n",
         encoding="utf-8-sig",
     )
