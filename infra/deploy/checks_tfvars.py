@@ -35,6 +35,13 @@ print(sys.modules[sys.argv[1].partition(":")[0]].__file__)
 """
 """What a function does with its problem when it starts."""
 SECONDS = 120.0
+TYPES = (
+    (r"Expected `int`, got `\w+`", "it must be a whole number"),
+    (r"Expected `float`, got `\w+`", "it must be a number"),
+    (r"Expected `\w+` (?=[<>])", "it must be "),
+    (r"Invalid enum value .*; one of", "it must be one of"),
+)
+"""How Settings says what it wants, and what that means to a person."""
 SETTINGS = "docs/operate.md, Settings, says what there is, and what it may be."
 
 
@@ -97,6 +104,8 @@ def settings(look: Look) -> Iterator[Told]:
             config.load(environ(environment, {field: value}))
         except SettingsError as error:
             said = str(error).replace(f"{config.variable(field)}={str(value)!r}", f'{field} = "{value}"')
+            for typed, meant in TYPES:
+                said = re.sub(typed, meant, said)
             wrong.append(_wrong(look, f"settings.{field}", said, SETTINGS))
     yield from wrong or [ok(", ".join(environment.settings) or "none: all have their defaults")]
 

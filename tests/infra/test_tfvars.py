@@ -248,8 +248,9 @@ def test_labels_and_schedules_as_google_takes_them_are_taken() -> None:
     ("field", "value", "says"),
     [
         ("mode", "hybird", ['mode = "hybird" is malformed', "static, dynamic, hybrid"]),
-        ("log_share", "lots", ['log_share = "lots" is malformed']),
-        ("log_share", 2, ['log_share = "2" is malformed']),
+        ("log_share", "lots", ['log_share = "lots" is malformed: it must be a number']),
+        ("log_share", 2, ['log_share = "2" is malformed: it must be <= 1.0']),
+        ("max_columns", "1.5", ["max_columns", "it must be a whole number"]),
         ("moed", "hybrid", ["moed is no setting", "did you mean `mode`?"]),
         ("data_bucket", "mine", ["data_bucket is set by Terraform itself"]),
     ],
@@ -259,6 +260,7 @@ def test_settings_are_tried_before_they_are_live(field: str, value: Any, says: l
     assert (one.check, one.verdict) == ("settings", "fail")
     assert [part for part in says if part not in one.says] == []
     assert "DROPFIT_" not in one.says
+    assert "Expected" not in one.says
     assert f"`settings.{field}` of infra/dev.tfvars" in one.remedy
 
 
