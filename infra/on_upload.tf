@@ -59,6 +59,8 @@ resource "google_cloud_run_v2_service" "on_upload" {
         }
       }
 
+      # Of its port alone: a function of CloudEvents answers no GET. Its settings and its problem are looked at before
+      # anything is deployed (infra/deploy/checks_tfvars.py).
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2

@@ -25,6 +25,7 @@ variable "name" {
   description = "Begins every name of this deployment."
   type        = string
   default     = "dropfit"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,13}[a-z0-9]$", var.name))
@@ -36,10 +37,21 @@ variable "labels" {
   description = "On everything that takes labels, beside `app` and `environment`."
   type        = map(string)
   default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key, value in var.labels : can(regex(local.label_key, key)) && can(regex(local.label_value, value))])
+    error_message = "A label is of lower-case letters, digits, _ and -, at most 63 of them, and its name begins with a letter."
+  }
+}
+
+locals {
+  label_key   = "^[a-z][a-z0-9_-]{0,62}$"
+  label_value = "^[a-z0-9_-]{0,63}$"
 }
 
 variable "environment" {
-  description = "dev, prod ...: a label, and what people call it."
+  description = "dev, prod ...: a label, and what people call it; the name of its tfvars file."
   type        = string
 
   validation {
@@ -74,6 +86,7 @@ variable "settings" {
   description = "Dropfit's settings (docs/operate.md) without DROPFIT_ and in lower case, such as { mode = \"hybrid\" }."
   type        = map(string)
   default     = {}
+  nullable    = false
 
   validation {
     condition     = length(setsubtract(keys(var.settings), local.tunable)) == 0
@@ -81,19 +94,29 @@ variable "settings" {
   }
 }
 
-# Who may do what: members such as "group:ml@example.com", "user:..." or "serviceAccount:...".
+# Who may do what: members such as "group:ml@example.com", "user:..." or "serviceAccount:...". Of the principals only
+# those of a project's or an organisation's own pools: principalSet://goog/public:all is everybody.
 
 locals {
-  kinds = "^(user|group|serviceAccount|domain):[^:@]*@?[^@]+$|^principal(Set)?://|^all"
+  kinds = [
+    "^(user|group|serviceAccount):[^ :@/]+@[^ :@/]+[.][^ :@/]+$",
+    "^domain:[^ :@/]+[.][^ :@/]+$",
+    "^serviceAccount:[a-z0-9.:-]+[.]svc[.]id[.]goog.[a-z0-9-]+/[a-z0-9-]+.$", # PROJECT.svc.id.goog[NAMESPACE/NAME]
+    "^principal(Set)?://iam[.]googleapis[.]com/projects/[0-9]+/locations/global/workloadIdentityPools/[^ ]+$",
+    "^principal(Set)?://iam[.]googleapis[.]com/locations/global/workforcePools/[^ ]+$",
+    "^all(Authenticated)?Users$", # refused below, with the reason
+  ]
+  written = join("|", local.kinds)
 }
 
 variable "operators" {
   description = "Roll back, pin, approve, collect garbage: they read everything and write data, models and the table."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.operators : can(regex(local.kinds, member))])
+    condition     = alltrue([for member in var.operators : can(regex(local.written, member))])
     error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
   }
 
@@ -107,9 +130,10 @@ variable "uploaders" {
   description = "Put files into the landing bucket."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.uploaders : can(regex(local.kinds, member))])
+    condition     = alltrue([for member in var.uploaders : can(regex(local.written, member))])
     error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
   }
 
@@ -123,9 +147,10 @@ variable "invokers" {
   description = "Call predict."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.invokers : can(regex(local.kinds, member))])
+    condition     = alltrue([for member in var.invokers : can(regex(local.written, member))])
     error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
   }
 
@@ -139,9 +164,10 @@ variable "analysts" {
   description = "Read the BigQuery dataset."
   type        = set(string)
   default     = []
+  nullable    = false
 
   validation {
-    condition     = alltrue([for member in var.analysts : can(regex(local.kinds, member))])
+    condition     = alltrue([for member in var.analysts : can(regex(local.written, member))])
     error_message = "Write members as IAM does: group:ml@example.com, user:..., serviceAccount:..., principal(Set)://..."
   }
 
@@ -155,6 +181,7 @@ variable "predict_public" {
   description = "Whether anybody may call predict without credentials."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "predict" {
@@ -201,12 +228,19 @@ variable "sweep_schedule" {
   description = "When uploads without an event, crashed jobs and an aged table are looked for: cron, UTC."
   type        = string
   default     = "*/15 * * * *"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9*/,-]+( +[0-9*/,-]+){2}( +[0-9A-Za-z*/,-]+){2}$", var.sweep_schedule))
+    error_message = "sweep_schedule has the five fields of cron, in UTC, such as */15 * * * *."
+  }
 }
 
 variable "alert_emails" {
   description = "Who is told when something is wrong."
   type        = set(string)
   default     = []
+  nullable    = false
 }
 
 variable "monthly_budget" {
@@ -219,6 +253,7 @@ variable "log_retention_days" {
   description = "How long the prediction log is kept. Beyond 30 days Google charges for keeping it."
   type        = number
   default     = 30
+  nullable    = false
 
   validation {
     condition     = var.log_retention_days >= 1 && var.log_retention_days <= 3650
@@ -230,6 +265,7 @@ variable "sweep_silent_hours" {
   description = "An alert when no sweep has ended for so long; more than the pause of sweep_schedule."
   type        = number
   default     = 2
+  nullable    = false
 
   validation {
     condition     = var.sweep_silent_hours >= 1 && var.sweep_silent_hours <= 23
@@ -241,10 +277,12 @@ variable "deletion_protection" {
   description = "Whether Terraform refuses to delete what serves and what holds data. `dropfit destroy` switches it off."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "delete_data" {
   description = "Whether destroying a bucket or dataset destroys what is in it. Only `dropfit destroy --and-data` sets it."
   type        = bool
   default     = false
+  nullable    = false
 }

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import settings
 from .errors import BadRequest, DeployError, SettingsError
 from .rest import Api
 from .terminal import AsJson, out, print_json
@@ -111,11 +110,7 @@ def _deployment(key: str) -> tuple[Environment, Api]:
         raise SettingsError(
             f"{error}: this needs the whole clone and its packages. In the clone `make env`, then .venv/bin/dropfit"
         ) from error
-    if settings.speaks_to_emulators():
-        raise SettingsError(
-            "this terminal has the laptop's cloud in its environment, its throwaway credentials included "
-            "(STORAGE_EMULATOR_HOST is set): open a new one, without `. .dropfit/env`"
-        )
+    environment.not_the_laptops()
     return environment.read(key), Api(doctor.SCOPE)
 
 

@@ -243,6 +243,11 @@ def speaks_to_emulators() -> bool:
     return any(os.environ.get(name) for name in ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"))
 
 
+def credentials_file() -> str:
+    """The file that GOOGLE_APPLICATION_CREDENTIALS names, which wins over everybody's login; empty for none."""
+    return os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+
+
 def terraform() -> str:
     """The Terraform that is run: TERRAFORM, or the one on the PATH."""
     return os.environ.get("TERRAFORM") or "terraform"

@@ -17,6 +17,8 @@ from .environment import INFRA, ROOT
 from .look import Check, Look, Told, fail, ok, unseen, warn
 
 SECONDS = 30.0
+NAMED = "GOOGLE_APPLICATION_CREDENTIALS"
+NONE = "no default credentials that work"
 INSTALL = "Install it: https://developer.hashicorp.com/terraform/install"
 
 
@@ -62,8 +64,24 @@ def git(_: Look) -> Iterator[Told]:
         yield ok("all that is deployed is committed")
 
 
+def gcloud(_: Look) -> Iterator[Told]:
+    """Is there gcloud, which remedies and a login are told in? Nothing that deploys needs it."""
+    found = shutil.which("gcloud")
+    if found:
+        yield ok(f"at {found}")
+    else:
+        yield warn(
+            "gcloud is not there. Deploying does not need it; to log in, and for the commands told here, you do",
+            "Install it: https://cloud.google.com/sdk/docs/install",
+        )
+
+
 def credentials(look: Look) -> Iterator[Told]:
     """Are there default credentials, do they work, and whose are they?"""
+    wrong = _wrong_file()
+    if wrong:
+        yield fail(wrong, *_login(look))
+        return
     try:
         email = look.who()
     except Unavailable as error:
@@ -71,7 +89,9 @@ def credentials(look: Look) -> Iterator[Told]:
             cause = str(error).rpartition("(Caused by ")[2].removesuffix(")")
             yield fail(f"Google did not answer: {cause}", "Look at this machine's network or proxy, and try again.")
         else:
-            yield fail(f"no default credentials that work: {_cause(error)}", *_login(look))
+            file = settings.credentials_file()
+            what = f"the credentials in {file}, which {NAMED} names, do not work" if file else NONE
+            yield fail(f"{what}: {_cause(error)}", *_login(look))
         return
     except Refused as error:
         if error.status == 401 and not _taken(look):
@@ -84,7 +104,28 @@ def credentials(look: Look) -> Iterator[Told]:
     yield ok(email or "they work; they do not tell whose they are")
 
 
-def _login(look: Look) -> tuple[str, str, str]:
+def _wrong_file() -> str:
+    """What is wrong with the file that the environment names, as far as one can see without asking Google."""
+    file = settings.credentials_file()
+    if not file:
+        return ""
+    try:
+        kind = json.loads(Path(file).read_text())["type"]
+    except FileNotFoundError:
+        return f"{NAMED} names {file}, and there is no such file"
+    except OSError as error:
+        return f"{NAMED} names {file}, which cannot be read: {error.strerror or error}"
+    except (ValueError, LookupError, TypeError):
+        return f"{NAMED} names {file}, which is no JSON file of credentials"
+    return "" if isinstance(kind, str) else f"{NAMED} names {file}, which is no JSON file of credentials"
+
+
+def _login(look: Look) -> tuple[str, ...]:
+    if settings.credentials_file():
+        return (
+            f"Unset {NAMED}, or name a file that is there and good. As long as it is set, no login counts.",
+            f"$ unset {NAMED}",
+        )
     quota = f"$ gcloud auth application-default set-quota-project {look.environment.project}"
     return (
         "Sign in, and say whose quota your requests count against:",
@@ -125,8 +166,10 @@ def _no_network(error: Unavailable) -> bool:
 
 
 def _cause(error: Unavailable) -> str:
-    return str(error.__cause__).split(". ")[0].split("\n")[0]
+    cause = error.__cause__
+    said = str(cause.args[0]) if cause and cause.args else str(cause)  # google.auth gives the answer beside it
+    return said.split(". ")[0].split("\n")[0]
 
 
-TOOLS = [Check("tools", "Terraform", terraform), Check("tools", "git", git)]
+TOOLS = [Check("tools", "Terraform", terraform), Check("tools", "git", git), Check("tools", "gcloud", gcloud)]
 CREDENTIALS = [Check("credentials", "who you are", credentials)]

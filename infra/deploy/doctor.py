@@ -26,7 +26,8 @@ from .checks_project import EXISTS, PROJECT
 from .checks_quota import QUOTA
 from .checks_region import REGION
 from .checks_running import RUNNING
-from .environment import Environment, read
+from .checks_tfvars import TFVARS
+from .environment import Environment, not_the_laptops, read
 from .look import Check, Finding, Look, made
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform https://www.googleapis.com/auth/userinfo.email"
@@ -34,14 +35,14 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform https://www.googleapis.c
 
 
 def before(environment: Environment, api: Api) -> list[Finding]:
-    """What is to be known before anything is made: tools, credentials, project, region, names, quotas.
+    """What is to be known before anything is made: tfvars, tools, credentials, project, region, names, quotas.
 
     Args:
         environment: which deployment.
         api: with SCOPE.
     """
     look = Look(environment, api)
-    return [*made(look, TOOLS), *_while_it_goes(look, [CREDENTIALS, EXISTS, [*PROJECT, *REGION, *QUOTA]])]
+    return [*made(look, [*TFVARS, *TOOLS]), *_while_it_goes(look, [CREDENTIALS, EXISTS, [*PROJECT, *REGION, *QUOTA]])]
 
 
 def after(environment: Environment, api: Api) -> list[Finding]:
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None, api: Api | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="for programs")
     given = parser.parse_args(arguments)
     try:
+        not_the_laptops()
         look = after if given.after else before
         findings = look(read(given.environment), api or Api(SCOPE))
     except DropfitError as error:

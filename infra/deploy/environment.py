@@ -10,15 +10,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-import hcl2
 import msgspec
 
+from dropfit import settings
 from dropfit.errors import SettingsError
+
+from . import tfvars
 
 INFRA = Path(__file__).parents[1]
 ROOT = INFRA.parent
 EXAMPLE = re.compile(r"your-project\b")
-OPTIONS = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False)
+NAME = r"[a-z][a-z0-9-]*"
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 80
     min_instances: int = 0
     max_instances: int = 10
+    billing: str = "requests"
+    request_log: bool = True
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +49,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         predict_public: whether anybody may call predict.
         predict: how large it is.
         alert_emails: who is told when something is wrong.
+        labels: on everything that takes labels.
+        sweep_schedule: when sweeps run, as cron writes it.
+        sweep_silent_hours: an alert when none has ended for so long.
+        log_retention_days: how long the prediction log is kept.
     """
 
     key: str
@@ -60,6 +68,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     predict_public: bool = False
     predict: Size = Size()
     alert_emails: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    sweep_schedule: str = "*/15 * * * *"
+    sweep_silent_hours: float = 2
+    log_retention_days: int = 30
 
     @property
     def tfvars(self) -> Path:
@@ -104,35 +116,68 @@ def read(key: str) -> Environment:
     """The deployment of `infra/<key>.tfvars`.
 
     Raises:
-        SettingsError: when there is no such file, it is no HCL, it lacks something, or it is still the example.
+        SettingsError: when there is no such file, and for all that is wrong in it: what is missing, misspelt or of
+            another kind, the example's project, another file that describes the same deployment.
     """
-    path = INFRA / f"{key}.tfvars"
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", key) or not path.is_file():
-        known = ", ".join(sorted(found.stem for found in INFRA.glob("*.tfvars")))
-        raise SettingsError(f"there is no infra/{key}.tfvars; there are: {known or 'none'}")
-    said = _defaults() | _parsed(path)
+    path = _file(key)
+    name = f"infra/{path.name}"
+    known = tfvars.declared(INFRA / "variables.tf")
+    said, faults = tfvars.said(path, known)
+    if EXAMPLE.search(str(said.get("project"))):
+        faults.append("it still names the example's project: write your project's id there")
+    if said.get("environment", key) != key:
+        faults.append(f'environment = "{said["environment"]}" will not do: it is the file\'s name, "{key}"')
+    if faults:
+        raise SettingsError("\n".join(f"{name}: {fault}" for fault in faults))
+    _alone(path, said, known)
     fields = {field: said[field] for field in Environment.__struct_fields__ if field in said}
     try:
-        environment = msgspec.convert({**fields, "key": key}, Environment)
+        return msgspec.convert({**fields, "key": key}, Environment)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"infra/{key}.tfvars: {error}") from error
-    if EXAMPLE.search(environment.project):
-        raise SettingsError(f"infra/{key}.tfvars still names the example's project: write your project's id there")
-    return environment
+        where = str(error).rpartition("$.")[2].rstrip("`")
+        raise SettingsError(f"{name}: {where} must be a whole number") from error
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return dict(hcl2.loads(path.read_text(), serialization_options=OPTIONS))
-    except Exception as error:  # lark's and hcl2's own
-        raise SettingsError(f"{path.name} cannot be read as HCL: {error}") from error
+def not_the_laptops() -> None:
+    """Go on only where this process would speak to Google.
+
+    Raises:
+        SettingsError: when the environment is that of the laptop's cloud.
+    """
+    if settings.speaks_to_emulators():
+        raise SettingsError(
+            "this terminal has the laptop's cloud in its environment, its throwaway credentials included "
+            "(STORAGE_EMULATOR_HOST or BIGQUERY_EMULATOR_HOST is set): open a new one, without `. .dropfit/env`"
+        )
 
 
-def _defaults() -> dict[str, Any]:
-    """What variables.tf says where a tfvars file says nothing."""
-    declared: dict[str, Any] = {}
-    for block in _parsed(INFRA / "variables.tf")["variable"]:
-        for name, body in block.items():
-            if "default" in body and body["default"] is not None:
-                declared[name.strip('"')] = body["default"]
-    return declared
+def _file(key: str) -> Path:
+    path = INFRA / f"{key}.tfvars"
+    files = sorted(found.stem for found in INFRA.glob("*.tfvars"))
+    right = bool(re.fullmatch(NAME, key))
+    if not right and key in files:
+        ours = re.sub(r"[^a-z0-9-]+", "-", key.lower()).strip("-")
+        raise SettingsError(
+            f"infra/{key}.tfvars: a deployment's name has lower-case letters, digits and hyphens, and begins with a "
+            f"letter: rename the file, to {ours}.tfvars or so, and its `environment` too"
+        )
+    if not right or not path.is_file():
+        known = ", ".join(file for file in files if re.fullmatch(NAME, file))
+        near = tfvars.nearest(key, files)
+        raise SettingsError(f"there is no infra/{key}.tfvars{near}; there are: {known or 'none'}")
+    return path
+
+
+def _alone(path: Path, said: dict[str, Any], known: dict[str, tfvars.Variable]) -> None:
+    """Whether no other file describes the same deployment: what is done to one would be done to the other."""
+    for other in sorted(INFRA.glob("*.tfvars")):
+        try:
+            theirs, _ = tfvars.said(other, known) if other != path else ({}, [])
+        except SettingsError:
+            continue  # whoever deploys that one is told
+        if all(theirs.get(what) == said[what] for what in ("project", "name")):
+            raise SettingsError(
+                f"infra/{path.name} and infra/{other.name} describe the same deployment: {said['name']} in "
+                f"{said['project']}. Deploying or destroying one would change the other: give each a project of its "
+                "own, or at least another `name`"
+            )

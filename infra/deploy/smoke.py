@@ -24,7 +24,7 @@ from dropfit.errors import BadRequest, DropfitError, NotFound
 from dropfit.rest import CLOUD, Api
 from dropfit.settings import Settings
 
-from .environment import Environment, read
+from .environment import Environment, not_the_laptops, read
 from .trial import PATIENCE, Trial, example
 
 FILE = typer.Option(
@@ -99,6 +99,7 @@ def main() -> int:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(run)
     try:
+        not_the_laptops()
         app()
     except DropfitError as error:
         print(f"{error}\nThe deployment does not work, or could not be tried.", file=sys.stderr)

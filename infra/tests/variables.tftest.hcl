@@ -213,11 +213,85 @@ run "refuses_no_request_at_a_time" {
   expect_failures = [var.predict]
 }
 
+run "refuses_everybody_by_another_name" {
+  command = plan
+
+  variables {
+    operators = ["principalSet://goog/public:all"]
+  }
+
+  expect_failures = [var.operators]
+}
+
+run "refuses_the_principals_of_no_pool" {
+  command = plan
+
+  variables {
+    invokers = ["principalSet://iam.googleapis.com/everybody"]
+  }
+
+  expect_failures = [var.invokers]
+}
+
+run "refuses_a_member_without_address" {
+  command = plan
+
+  variables {
+    uploaders = ["user:ada"]
+  }
+
+  expect_failures = [var.uploaders]
+}
+
+run "refuses_a_schedule_in_words" {
+  command = plan
+
+  variables {
+    sweep_schedule = "every day"
+  }
+
+  expect_failures = [var.sweep_schedule]
+}
+
+run "refuses_a_label_in_capitals" {
+  command = plan
+
+  variables {
+    labels = { Team = "ada" }
+  }
+
+  expect_failures = [var.labels]
+}
+
+run "refuses_a_label_with_a_space" {
+  command = plan
+
+  variables {
+    labels = { team = "Ada O" }
+  }
+
+  expect_failures = [var.labels]
+}
+
+run "takes_null_for_the_default" {
+  command = plan
+
+  variables {
+    name           = null
+    operators      = null
+    labels         = null
+    settings       = null
+    sweep_schedule = null
+    predict        = { min_instances = null }
+  }
+}
+
 run "takes_members_of_every_kind" {
   command = plan
 
   variables {
     operators = ["group:ml@acme.example", "user:ada@acme.example"]
+    analysts  = ["principal://iam.googleapis.com/locations/global/workforcePools/p/subject/ada", "serviceAccount:acme.svc.id.goog[shop/web]"]
     invokers = [
       "serviceAccount:shop@acme-shop.iam.gserviceaccount.com",
       "domain:acme.example",

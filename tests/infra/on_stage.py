@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +104,7 @@ class Stage:
         self.before, self.after = [FINE], [FINE]
         self.infra = infra = folder / "infra"
         infra.mkdir()
-        (infra / "variables.tf").write_text('variable "name" {\n  default = "dropfit"\n}\n')
+        shutil.copy(Path(__file__).parents[2] / "infra" / "variables.tf", infra)
         (infra / "dev.tfvars").write_text(TFVARS)
         self.machines_terraform = str(settings.terraform())
         self._set()

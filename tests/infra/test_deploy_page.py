@@ -113,7 +113,13 @@ def test_what_stays_and_goes_is_told_as_the_page_says(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["Error acquiring the state lock", "Your login has expired", "belongs to another project"]
+    "words",
+    [
+        "Error acquiring the state lock",
+        "Your login has expired",
+        "belongs to another project",
+        "describe the same deployment",
+    ],
 )
 def test_symptoms_are_in_the_words_that_people_see(words: str) -> None:
     code = "".join(file.read_text() for file in (ROOT / "infra" / "deploy").glob("*.py"))

@@ -29,7 +29,10 @@ def terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "terraform"
     file.write_text('#!/bin/sh\necho \'{"terraform_version": "1.11.4"}\'\n')
     file.chmod(0o755)
+    (tmp_path / "gcloud").symlink_to(file)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TERRAFORM", str(file))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     return file
 
 
@@ -60,7 +63,7 @@ def test_in_a_project_without_fault_all_is_well(world: Callable[[], Google], env
     found = before(world(), environment)
     assert {one.verdict for one in found} == {"ok"}, found
     assert all(one.says and not one.remedy for one in found)
-    assert {one.group for one in found} == {"tools", "credentials", "project", "region", "names", "quotas"}
+    assert {one.group for one in found} == {"tfvars", "tools", "credentials", "project", "region", "names", "quotas"}
 
 
 @pytest.mark.parametrize("environment", [ENVIRONMENT, DATAFLOW, BUDGET], ids=["plain", "dataflow", "budget"])
@@ -391,7 +394,7 @@ class NoCredentials(Api):
 
 
 def _credentials(api: Api) -> list[Finding]:
-    return [one for one in doctor.before(ENVIRONMENT, api) if one.group not in ("tools",)]
+    return [one for one in doctor.before(ENVIRONMENT, api) if one.group not in ("tfvars", "tools")]
 
 
 def test_without_credentials_the_rest_is_not_looked_at_and_says_so() -> None:

@@ -133,7 +133,9 @@ def test_the_size_of_predict_and_who_is_told_are_read_from_the_tfvars(dev: Path)
 def test_the_defaults_of_predicts_size_are_terraforms() -> None:
     declared = re.findall(r"(\w+)\s*= optional\(\w+, \"?([\w]+)\"?\)", _block("predict"))
     size = msgspec.structs.asdict(environment.Size())
-    assert {name: value for name, value in declared if name in size} == {name: str(v) for name, v in size.items()}
+    assert {name: value for name, value in declared if name in size} == {
+        n: str(v).lower() if isinstance(v, bool) else str(v) for n, v in size.items()
+    }
 
 
 def _block(variable: str) -> str:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hcl2
 import msgspec
 import pytest
 from functions_framework import _function_registry
@@ -17,7 +16,8 @@ from planning import INFRA, ROOT, VARIABLES
 
 from dropfit import settings
 from dropfit.settings import Settings
-from infra.deploy.environment import OPTIONS, Environment
+from infra.deploy import tfvars
+from infra.deploy.environment import Environment
 
 FUNCTIONS = ROOT / "functions"
 FOR_PEOPLE = {"predict_url", "on_upload_url"}
@@ -31,7 +31,7 @@ EXAMPLES = {"problem": "dropfit.problem:problem", "runner_options": "--flag=x"}
 
 def parsed(name: str) -> dict[str, Any]:
     """A file of infra/ as Python."""
-    return dict(hcl2.loads((INFRA / name).read_text(), serialization_options=OPTIONS))
+    return tfvars.parsed(INFRA / name)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_deployment_has_the_same_defaults_in_python_and_in_terraform() -> None
     assert set(shared) == set(ours)
     assert {n: tuple(v) if isinstance(v, list) else v for n, v in shared.items()} == {
         n: () if n in ("operators", "uploaders", "invokers", "analysts") else ours[n] for n in shared
-    } | {"settings": {}, "predict": {}}  # the defaults of a size stand in its type
+    } | {"settings": {}, "labels": {}, "predict": {}}  # the defaults of a size stand in its type
     needed = {f.name for f in msgspec.structs.fields(Environment) if f.required} - {"key"}
     assert {name for name in needed if "default" in declared[name]} == set()
 
