@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from dropfit import display, settings
+from dropfit.contract import load_problem
 from dropfit.errors import DropfitError, LocalCloudError, Unavailable
 from dropfit.follow import Follower, Moment
 from dropfit.text import plain
@@ -35,6 +36,11 @@ PATIENCE = 240.0
 STEPS = 10
 """Moments of one upload: received, launched, six steps, the job's end, the outcome."""
 TOLD = {"ingest", "train", "export", "gate", "table", "promote"}
+
+NOT_YOURS = (
+    "The demo tells the story of the template's example, and functions/dropfit/problem.py is your own: try it with "
+    "`make up ARGS=--detach`, then `.venv/bin/dropfit upload --wait FILE`."
+)
 
 
 class Story:
@@ -176,6 +182,18 @@ def play(home: Path, console: Console) -> None:
     console.print("Your turn: `make up ARGS=--detach`, then `.venv/bin/dropfit upload FILE`.")
 
 
+def tells_of(reference: str) -> bool:
+    """Whether the problem is the story's: one that takes the story's instance.
+
+    Args:
+        reference: the problem, `module:attribute`.
+
+    Raises:
+        ContractError: when it cannot be loaded.
+    """
+    return INSTANCE.keys() <= {feature.name for feature in load_problem(reference).features}
+
+
 def _progress(console: Console) -> Progress:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
@@ -222,6 +240,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
+        if not tells_of(settings.DEFAULT_PROBLEM):
+            console.print(NOT_YOURS)
+            return 1
         play(home, console)
     except KeyboardInterrupt:
         console.print("\ninterrupted; all that was started is stopped")

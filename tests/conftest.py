@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,14 +20,23 @@ from localcloud.cloud import LocalCloud
 
 PROBLEMS = Path(__file__).parent / "problems"
 OURS = ("DROPFIT_", "GOOGLE_", "BIGQUERY_", "STORAGE_", "PUBSUB_", "CLOUD_RUN_", "K_")
-sys.path.append(str(PROBLEMS))
+sys.path += [str(PROBLEMS), str(Path(__file__).parent / "example")]
+
+import stand_in  # noqa: E402 (found in the folder above)
+
+stand_in.install()
+
+
+def pytest_report_header() -> list[str]:
+    """Say whose problem the tests are about, where that is a question."""
+    return [stand_in.HEADER] if stand_in.is_own() else []
 
 
 def clean_environment(**more: str) -> dict[str, str]:
     """The machine's environment without what could lead a test to somebody's real cloud; problems are importable."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept | {"PYTHONPATH": str(PROBLEMS)} | more
+    return kept | {"PYTHONPATH": stand_in.search(PROBLEMS)} | more
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +44,12 @@ def _no_machine() -> None:
     """Tests do not see what the shell was set up for."""
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def mine() -> ModuleType:
+    """functions/dropfit/problem.py as a module, for tests of your own: see docs/adapt.md."""
+    return stand_in.own()
 
 
 @pytest.fixture(scope="session")

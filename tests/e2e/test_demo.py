@@ -15,6 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from dropfit import settings
 from localcloud import demo, flights
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,22 @@ def test_make_demo_tells_the_whole_story_and_stops_what_it_started(clean: dict[s
     assert done.returncode == 0, done.stdout + done.stderr
     assert [what for what in TOLD if what not in done.stdout] == []
     assert left_running(tmp_path) == []
+
+
+def test_with_a_problem_of_ones_own_the_demo_says_how_to_try_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DROPFIT_HOME", str(tmp_path))
+    monkeypatch.setattr(settings, "DEFAULT_PROBLEM", "penguins:problem")
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert demo.main() == 1
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "problem.py is your own: try it with `make up ARGS=--detach`" in said
+    assert "`.venv/bin/dropfit upload --wait FILE`" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.verify

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import places  # noqa: F401 (the tests' problems and fakes can be imported from here on)
 from herd import Herd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -28,9 +29,6 @@ from worlds import OURS, Figure, World, clean_environment, quiet_cloud
 from dropfit.receipts import Receipts
 from dropfit.settings import DEFAULT_PROBLEM
 from localcloud.cloud import LocalCloud
-
-sys.path.append(str(Path(__file__).parents[1] / "problems"))
-sys.path.append(str(Path(__file__).parents[1] / "unit"))  # proofs without emulators use the unit tests' fakes
 
 # Proof -> how much of it: points (0: all), kills for each step, uploads, rounds, histories, files, bytes, guards,
 # requests, connections of a kind, swaps, seconds.

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import psutil
+from places import search
 
 from dropfit import settings, storage
 from dropfit.contract import load_problem
@@ -185,7 +186,7 @@ def opened(deployment: Deployment, folder: Path, **more: str) -> Iterator[Door]:
     temporary.mkdir(exist_ok=True)
     port = choose_ports({}, {}, ["predict"])["predict"]
     service = services._function("predict", "http", FUNCTIONS, port)
-    known = {**deployment.environ, "PYTHONPATH": f"{PROBLEMS}:{UNIT}", "TMPDIR": str(temporary)}
+    known = {**deployment.environ, "PYTHONPATH": search(PROBLEMS, UNIT), "TMPDIR": str(temporary)}
     environ = services.child_environment(os.environ, {**known, **service.environ, **more})
     log = folder / "predict.log"
     with log.open("wb") as output:

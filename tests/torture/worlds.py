@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from herd import Ended, Herd
+from places import search
 
 from dropfit import lease, settings, storage, sweep
 from dropfit.pointer import Pointer
@@ -67,7 +68,7 @@ def clean_environment(**more: str) -> dict[str, str]:
     """The machine's environment without what could lead a run to somebody's real cloud; problems are importable."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept | {"PYTHONPATH": str(PROBLEMS), "OMP_NUM_THREADS": "1"} | more
+    return kept | {"PYTHONPATH": search(PROBLEMS), "OMP_NUM_THREADS": "1"} | more
 
 
 @contextlib.contextmanager
