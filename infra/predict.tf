@@ -80,6 +80,11 @@ resource "google_cloud_run_v2_service" "predict" {
     }
   }
 
+  # Google may answer the base image's full address for its short name, which would be a change with every plan.
+  lifecycle {
+    ignore_changes = [build_config[0].base_image]
+  }
+
   depends_on = [google_storage_bucket_iam_member.models]
 }
 
