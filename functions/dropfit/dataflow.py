@@ -18,10 +18,9 @@ from typing import Any
 import msgspec
 
 from .errors import NotFound, Unavailable
-from .rest import Api
+from .rest import CLOUD, Api
 
 ENDPOINT = "https://dataflow.googleapis.com"
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 SHORTEST, LONGEST = 5.0, 60.0
 """Seconds between two looks at a job, at its beginning and later."""
 PATIENCE = 30 * 60.0
@@ -72,7 +71,7 @@ class Jobs:
     def __init__(self, project: str, region: str, endpoint: str = ENDPOINT, session: Any = None) -> None:
         self._url = f"{endpoint.rstrip('/')}/v1b3/projects/{project}/locations/{region}/jobs"
         self._console = f"https://console.cloud.google.com/dataflow/jobs/{region}/{{}}?project={project}"
-        self._api = Api(SCOPE, session)
+        self._api = Api(CLOUD, session)
 
     def active(self, name: str) -> Job | None:
         """The job of that name that has not ended; a name has at most one.

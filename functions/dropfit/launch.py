@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import Unavailable
-from .rest import Api
+from .rest import CLOUD, Api
 from .settings import Settings
 
 JOB = "beam_pipelines.retrain"
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 class Launcher(Protocol):
@@ -95,7 +94,7 @@ class CloudRunLauncher:
 
     def __init__(self, job: str, session: Any = None) -> None:
         self._job = job
-        self._api = Api(SCOPE, session)
+        self._api = Api(CLOUD, session)
 
     def launch(self) -> str:
         """Start an execution; returns its name."""

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from dropfit.errors import DeployError, NotFound, Refused
 from dropfit.rest import Api
 
 from .environment import Environment
 from .needed import BILLING, first
+from .stages import Tell
 
 URL = "https://serviceusage.googleapis.com/v1"
 AGENTS = "https://serviceusage.googleapis.com/v1beta1"
@@ -19,7 +19,6 @@ PROJECTS = "https://cloudresourcemanager.googleapis.com/v3/projects"
 PAUSE = 5.0
 """Seconds between two looks at what was switched on."""
 LOOKS = 60
-Tell = Callable[[str], None]
 
 
 def missing(environment: Environment, api: Api) -> list[str]:

@@ -13,17 +13,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
 from dropfit.errors import DropfitError, NotFound, Refused, Unavailable
-from dropfit.rest import Api
+from dropfit.rest import CLOUD, Api
 
 from .environment import Environment, read
+from .stages import Tell
 
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 PUBSUB = "https://pubsub.googleapis.com/v1"
 EVENTARC = "https://eventarc.googleapis.com/v1"
 PROJECTS = "https://cloudresourcemanager.googleapis.com/v3/projects"
@@ -43,7 +42,6 @@ PAUSE = 5.0
 """Seconds between two looks."""
 TRIES = 5
 """How often a policy that others change at the same time is read and written anew."""
-Tell = Callable[[str], None]
 
 
 class Reader(Protocol):
@@ -191,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="infra.deploy.dead_letter", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("environment", help="dev, prod ...: infra/<environment>.tfvars")
     try:
-        connect(read(parser.parse_args(arguments).environment), Api(SCOPE), print)
+        connect(read(parser.parse_args(arguments).environment), Api(CLOUD), print)
     except DropfitError as error:
         print(error, file=sys.stderr)
         return 1

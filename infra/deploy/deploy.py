@@ -22,8 +22,8 @@ from . import apis, bundle, dead_letter, doctor, images, state, stillborn
 from .environment import Environment
 from .look import Finding
 from .plans import Plan
-from .stages import Stages
-from .terraform import Tell, Terraform, TerraformError, apart
+from .stages import Stages, Tell
+from .terraform import Terraform, TerraformError, apart
 
 FOUNDATION = (
     "google_project_service.apis",

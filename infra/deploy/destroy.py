@@ -22,8 +22,8 @@ from .deploy import bundled
 from .environment import Environment
 from .holdings import Holding
 from .plans import Plan
-from .stages import Stages
-from .terraform import Tell, Terraform
+from .stages import Stages, Tell
+from .terraform import Terraform
 
 PROTECTIONS: dict[str, tuple[Any, Any]] = {
     "deletion_protection": (True, False),

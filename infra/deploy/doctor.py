@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dropfit.errors import DropfitError
-from dropfit.rest import Api
+from dropfit.rest import CLOUD, Api
 
 from . import display
 from .checks_delivery import DELIVERY
@@ -30,7 +30,7 @@ from .checks_tfvars import TFVARS
 from .environment import Environment, not_the_laptops, read
 from .look import Check, Finding, Look, made
 
-SCOPE = "https://www.googleapis.com/auth/cloud-platform https://www.googleapis.com/auth/userinfo.email"
+SCOPE = f"{CLOUD} https://www.googleapis.com/auth/userinfo.email"
 """To read the project, and to know whose credentials these are."""
 
 

@@ -11,6 +11,7 @@ import msgspec
 from dropfit.errors import NotFound
 from dropfit.rest import Api
 
+from .cost import read_prices
 from .environment import Environment
 
 STORAGE = "https://storage.googleapis.com/storage/v1"
@@ -29,9 +30,7 @@ KEPT = DATA | {"google_project_service.apis"}
 """What stays without it: switching an API off could break what others run in the project."""
 PAGES, TABLES = 20, 50
 """More pages of objects, and more tables, are not counted: a person waits."""
-GB_MONTH = 0.02
-"""US dollars for a GB and month: Cloud Storage's standard class and BigQuery's active storage, list price of
-us-central1 in November 2025."""
+GIB = 1024**3
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -41,11 +40,13 @@ class Holding(msgspec.Struct, frozen=True):
         where: as people name it.
         says: how much.
         size: bytes, as far as counted.
+        price: of prices.toml, for keeping it.
     """
 
     where: str
     says: str
     size: int = 0
+    price: str = "storage"
 
 
 def kind(address: str) -> str:
@@ -69,9 +70,10 @@ def found(environment: Environment, api: Api) -> list[Holding]:
 
 
 def cost(holdings: Iterable[Holding]) -> str:
-    """What keeping it costs."""
-    size = sum(holding.size for holding in holdings)
-    return f"{size / 1e9:,.2f} GB cost about ${size / 1e9 * GB_MONTH:,.2f} a month (list price, ${GB_MONTH} a GB)"
+    """What keeping it costs a month, by list prices."""
+    prices, kept = read_prices(), list(holdings)
+    dollars = sum(holding.size / GIB * prices[holding.price].price for holding in kept)
+    return f"{sum(holding.size for holding in kept) / 1e9:,.2f} GB cost about ${dollars:,.2f} a month (list price)"
 
 
 def _listed(url: str, key: str, api: Api, **asked: str) -> tuple[list[Any], bool]:
@@ -121,4 +123,6 @@ def _dataset(environment: Environment, api: Api) -> Holding | None:
         rows += int(told.get("numRows", 0))
         size += int(told.get("numBytes", 0))
     more = "more than " if len(tables) > TABLES else ""
-    return Holding(f"BigQuery {environment.project}.{name}", f"{len(tables):,} tables, {more}{rows:,} rows", size)
+    return Holding(
+        f"BigQuery {environment.project}.{name}", f"{len(tables):,} tables, {more}{rows:,} rows", size, "tables"
+    )

@@ -18,13 +18,13 @@ from typing import Any
 import msgspec
 
 from dropfit.errors import DropfitError, NotFound, Refused, Unavailable
-from dropfit.rest import Api
+from dropfit.rest import CLOUD, Api
 
 from . import bundle
 from .bundle import Code
 from .environment import Environment, read
+from .stages import Tell
 
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 RUN = "https://run.googleapis.com/v2"
 BUILDS = "https://cloudbuild.googleapis.com/v1"
 REGISTRY = "https://artifactregistry.googleapis.com/v1"
@@ -44,8 +44,6 @@ ATTEMPTS, PAUSE = 5, 30.0
 """So many times a build that lacks rights is submitted, so many seconds apart."""
 WORDS = 20
 """Lines of a failed build's log that are shown."""
-
-Tell = Callable[[str], None]
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -268,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         environment, code = read(asked[0]), bundle.build()
         with err.status("looking for images ...") as status:
-            build(environment, code, Api(SCOPE), lambda line: out.print(plain(line)), status.update)
+            build(environment, code, Api(CLOUD), lambda line: out.print(plain(line)), status.update)
     except (DropfitError, bundle.BundleError) as error:
         err.print(f"[red]error:[/] {plain(str(error))}", soft_wrap=True)
         return 1

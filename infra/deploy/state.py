@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from dropfit.errors import NotFound, Refused
 from dropfit.rest import Api
 
 from .environment import Environment
+from .stages import Tell
 from .terraform import PREFIX
 
 URL = "https://storage.googleapis.com/storage/v1"
 STATES = 50
 """Older states that are kept; each deployment writes a few."""
 WEEK = 7 * 86_400
-Tell = Callable[[str], None]
 
 
 def find(environment: Environment, api: Api) -> dict[str, Any] | None:

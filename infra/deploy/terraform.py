@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from dropfit.errors import DeployError, SettingsError
 from . import advice
 from .environment import INFRA, ROOT, Environment
 from .plans import Plan, read_plan
+from .stages import Tell
 
 PREFIX = "dropfit"
 """Of the state in its bucket."""
@@ -33,7 +34,6 @@ LOCK = "60s"
 """How long somebody else's deployment is waited for."""
 FOREIGN = ("TF_VAR_", "TF_CLI_ARGS")
 """Variables of somebody's shell that would change what is deployed: the tfvars file alone says that."""
-Tell = Callable[[str], None]
 
 
 class TerraformError(DeployError):

@@ -20,6 +20,8 @@ from dropfit.receipts import Receipts, UploadedObject
 from dropfit.registry import Registry
 from dropfit.settings import Settings
 
+from .stages import Tell
+
 PATIENCE = 45 * 60.0
 """Seconds for one training: a new trigger may miss its first event, and then a sweep finds the file."""
 SWAP = 180.0
@@ -29,7 +31,6 @@ LOOK = 1.0
 MOST = 3
 """Instances that are predicted."""
 GOOD = ("promoted", "kept", "held")
-Tell = Callable[[str], None]
 
 
 class Proof(msgspec.Struct):

@@ -14,7 +14,7 @@ import requests
 
 from dropfit import rest
 from dropfit.errors import Refused, Unavailable
-from dropfit.rest import Api
+from dropfit.rest import CLOUD, Api
 from infra.deploy import images
 from infra.deploy.bundle import Code
 from infra.deploy.environment import Environment
@@ -123,7 +123,7 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Google:
 def built(google: Google, hours: Hours | None = None) -> list[str]:
     """What was told while the images were built."""
     told, time = list[str](), hours or Hours()
-    api = Api(images.SCOPE, google)
+    api = Api(CLOUD, google)
     images.build(ENVIRONMENT, CODE, api, told.append, sleep=time.sleep, clock=time.clock)
     return told
 
@@ -272,7 +272,7 @@ def test_silence_of_google_while_it_builds_is_waited_out(google: Google) -> None
         time.sleep(seconds)
 
     told = list[str]()
-    images.build(ENVIRONMENT, CODE, Api(images.SCOPE, google), told.append, sleep=sleep, clock=time.clock)
+    images.build(ENVIRONMENT, CODE, Api(CLOUD, google), told.append, sleep=sleep, clock=time.clock)
     assert any("asking again" in line for line in told)
     assert sum("is built" in line for line in told) == 3
 
@@ -286,7 +286,7 @@ def test_builds_that_do_not_end_are_given_up_with_the_addresses_of_their_logs(go
 
 def test_what_is_at_work_is_told_at_every_look(google: Google) -> None:
     seen, hours = list[str](), Hours()
-    api = Api(images.SCOPE, google)
+    api = Api(CLOUD, google)
     images.build(ENVIRONMENT, CODE, api, lambda line: None, seen.append, hours.sleep, hours.clock)
     assert seen[0].startswith("on-upload, predict, job: at work")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planning import copied, planned, run_terraform
+from planning import copied, planned
 
 from infra.deploy.environment import Environment
 from infra.deploy.needed import NEEDED, NEEDED_FOR_DATAFLOW
@@ -71,12 +71,6 @@ def roles(pipeline: list[dict[str, Any]], *names: str) -> set[str]:
     """The project roles that the resources of these names grant."""
     members = [r for r in pipeline if r["type"] == "google_project_iam_member" and r["name"] in names]
     return {member["values"]["role"] for member in members}
-
-
-def test_it_is_formatted_and_valid_and_keeps_its_promises(folder: Path) -> None:
-    run_terraform(PIPELINE, "fmt", "-check", "-recursive")
-    run_terraform(folder, "validate")
-    run_terraform(folder, "test")
 
 
 def test_the_deployer_can_make_each_kind_of_resource(

@@ -13,7 +13,7 @@ import entries
 import filters
 import msgspec
 import pytest
-from planning import INFRA, ROOT, VARIABLES, planned, run_terraform
+from planning import ROOT, VARIABLES, planned
 
 from dropfit.answers import SOURCES
 from dropfit.settings import Settings
@@ -366,9 +366,3 @@ def test_predict_is_billed_by_requests_unless_asked_otherwise(infra: Path) -> No
 def test_a_log_that_forgets_before_its_requests_are_counted_is_refused(infra: Path) -> None:
     with pytest.raises(AssertionError, match="log_retention_days does not keep"):
         planned(infra, VARIABLES | {"log_retention_days": 7, "settings": {"frequency": "requests"}})
-
-
-def test_the_promises_hold_in_terraforms_own_tests(infra: Path) -> None:
-    said = run_terraform(infra, "test", "-filter=tests/watch.tftest.hcl", "-no-color").stdout
-    assert "0 failed" in said
-    assert (INFRA / "tests/watch.tftest.hcl").is_file()
