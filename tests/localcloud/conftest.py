@@ -20,7 +20,9 @@ import functions_framework
 
 @functions_framework.cloud_event
 def on_upload(event):
-    print("got", json.dumps([event["type"], event.data["name"]]), flush=True)
+    # One write of one whole line: print's parts would mingle with those of another thread.
+    told = json.dumps([event["type"], event.data["name"]])
+    print(f"got {told}\\n", end="", flush=True)
 """
 
 PREDICT = """

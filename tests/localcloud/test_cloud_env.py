@@ -73,8 +73,7 @@ def test_uploads_of_any_name_reach_the_function_as_events(whole: LocalCloud) -> 
     )
 
     def got() -> set[tuple[str, str]]:
-        # Found wherever it stands: two threads' prints may share a line.
-        told = re.findall(r'got (\["google.*?"\])', whole.home.log("on_upload").read_text())
+        told = re.findall(r"got (\[.*\])$", whole.home.log("on_upload").read_text(), flags=re.MULTILINE)
         return {tuple(json.loads(one)) for one in told}
 
     eventually(lambda: {("google.cloud.storage.object.v1.finalized", name) for name in names} <= got())
