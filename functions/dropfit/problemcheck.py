@@ -86,8 +86,6 @@ def check_problem(problem: Problem) -> None:
     tuples(who, **{n: getattr(problem, n) for n in ("columns", "identity", "nulls")})
     if not problem.columns:
         raise ContractError(f"{who}: say which columns a file holds")
-    if not problem.identity:
-        raise ContractError(f"{who}: identity names the columns that make two rows the same event, one at least")
     measured = METRICS[type(problem.target)]
     if problem.gate.metric and problem.gate.metric not in measured:
         raise ContractError(f"{who}: the gate can decide by {', '.join(measured)}, not {problem.gate.metric}")
