@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,8 @@ def test_members_of_every_kind_are_taken() -> None:
         ({"log_retention_days": 0}, "0 days"),
         ({"sweep_silent_hours": 24}, "24 hours"),
         ({"sweep_schedule": "every day"}, "five fields"),
+        ({"alert_emails": ("ada@acme.example", "user:ada@acme.example")}, "'user:ada@acme.example' is no address"),
+        ({"alert_emails": ("ada@acme",)}, "you@example.com"),
         ({"labels": {"Team": "ada"}}, "lower-case letters"),
         ({"labels": {"team": "Ada O"}}, "lower-case letters"),
         ({"labels": {"team": "a" * 64}}, "63"),
@@ -238,6 +241,11 @@ def test_values_that_google_would_refuse_are_found(fields: dict[str, Any], says:
     assert (one.check, one.verdict) == ("values", "fail")
     assert says in one.says
     assert "infra/dev.tfvars" in one.remedy
+
+
+def test_an_address_has_the_form_that_terraform_asks_for() -> None:
+    (one,) = (text for text, _ in checks_tfvars._declared()["alert_emails"].rules)
+    assert f'"{checks_tfvars.ADDRESS}"' in one
 
 
 def test_labels_and_schedules_as_google_takes_them_are_taken() -> None:
@@ -349,6 +357,19 @@ def test_a_credentials_file_that_does_not_work_is_told_in_a_sentence(
     file.chmod(stat.S_IRWXU)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
     assert "cannot be read" in checks_laptop._wrong_file()
+
+
+def test_what_is_not_committed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "infra").mkdir()
+    for number in range(7):
+        (tmp_path / "infra" / f"{number}.tf").touch()
+    for command in (["git", "init", "-q"], ["git", "add", "infra"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.setattr(checks_laptop, "ROOT", tmp_path)
+    look = Look(ENVIRONMENT, Api("scope", Google()))
+    (one,) = checks_laptop.git(look)
+    assert (one.verdict, one.says.split(":")[0]) == ("warn", "7 files differ from the last commit")
+    assert one.remedy.startswith("infra/0.tf, infra/1.tf, infra/2.tf, infra/3.tf, infra/4.tf ...: commit first")
 
 
 def test_without_gcloud_one_is_told_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
