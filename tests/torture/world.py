@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import time_machine
-from fakes import FakeBucket, settings, tea
+from fake_bucket import FakeBucket
+from fakes import settings, tea
 
 import on_upload
 from beam_pipelines import retrain

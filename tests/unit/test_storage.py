@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fakes import FakeBucket
+from fake_bucket import FakeBucket
 from gcs_server import METHODS, Gcs, calls
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as official
