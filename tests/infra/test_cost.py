@@ -226,6 +226,11 @@ def test_prices_that_are_none_are_refused(tmp_path: Path, text: str, says: str) 
     assert result.exit_code != 0
 
 
+def test_a_price_file_that_is_not_there_is_no_broken_toml(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml cannot be read: No such file"):
+        read_prices(tmp_path / "none.toml")
+
+
 def test_every_price_says_where_to_check_it() -> None:
     for name, price in PRICES.items():
         assert re.fullmatch(r"https://cloud\.google\.com/[a-z-]+/pricing", price.page), name

@@ -68,6 +68,8 @@ def test_members_of_every_kind_are_taken() -> None:
         ({"log_retention_days": 0}, "0 days"),
         ({"sweep_silent_hours": 24}, "24 hours"),
         ({"sweep_schedule": "every day"}, "five fields"),
+        ({"alert_emails": ("ada@acme.example", "user:ada@acme.example")}, "'user:ada@acme.example' is no address"),
+        ({"alert_emails": ("ada@acme",)}, "you@example.com"),
         ({"labels": {"Team": "ada"}}, "lower-case letters"),
         ({"labels": {"team": "Ada O"}}, "lower-case letters"),
         ({"labels": {"team": "a" * 64}}, "63"),
@@ -78,6 +80,11 @@ def test_values_that_google_would_refuse_are_found(fields: dict[str, Any], says:
     assert (one.check, one.verdict) == ("values", "fail")
     assert says in one.says
     assert "infra/dev.tfvars" in one.remedy
+
+
+def test_an_address_has_the_form_that_terraform_asks_for() -> None:
+    (one,) = (text for text, _ in checks_tfvars._declared()["alert_emails"].rules)
+    assert f'"{checks_tfvars.ADDRESS}"' in one
 
 
 def test_labels_and_schedules_as_google_takes_them_are_taken() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def test_a_credentials_file_that_does_not_work_is_told_in_a_sentence(
     file.chmod(stat.S_IRWXU)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
     assert "cannot be read" in checks_laptop._wrong_file()
+
+
+def test_what_is_not_committed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "infra").mkdir()
+    for number in range(7):
+        (tmp_path / "infra" / f"{number}.tf").touch()
+    for command in (["git", "init", "-q"], ["git", "add", "infra"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.setattr(checks_laptop, "ROOT", tmp_path)
+    look = Look(ENVIRONMENT, Api("scope", Google()))
+    (one,) = checks_laptop.git(look)
+    assert (one.verdict, one.says.split(":")[0]) == ("warn", "7 files differ from the last commit")
+    assert one.remedy.startswith("infra/0.tf, infra/1.tf, infra/2.tf, infra/3.tf, infra/4.tf ...: commit first")
 
 
 def test_without_gcloud_one_is_told_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fakes import tea
 from taking_in import GOOD, as_csv, taken_in
 
-from dropfit.contract import Columns
+from dropfit.contract import Category, Columns
 from dropfit.errors import BadFile
 
 
@@ -49,10 +49,28 @@ def test_what_prepare_makes_may_be_of_any_numpy_kind_that_fits() -> None:
     assert (columns["leaf"].tolist(), columns["minutes"].tolist()) == (["assam"], [1.0])
 
 
-def test_what_prepare_makes_of_another_kind_is_named() -> None:
-    problem = tea(prepare=lambda columns: {"minutes": np.array(["soon"] * len(columns["minutes"]))})
-    with pytest.raises(BadFile, match=r"prepare.*minutes"):
+@pytest.mark.parametrize(
+    ("column", "made", "says"),
+    [
+        ("minutes", ["soon"], "minutes must hold numbers and holds text"),
+        ("leaf", [3.0], "leaf must hold text and holds numbers"),
+        ("drunk", ["yes"], "drunk must hold numbers and holds text"),
+        ("brewed", ["in spring"], "brewed must hold numbers or dates and holds text"),
+    ],
+)
+def test_each_column_that_prepare_makes_of_another_kind_is_told_with_what_it_should_hold(
+    column: str, made: list[Any], says: str
+) -> None:
+    problem = tea(prepare=lambda columns: {column: np.array(made)})
+    with pytest.raises(BadFile) as refused:
         taken_in(as_csv([GOOD]), problem)
+    assert (refused.value.code, refused.value.reason) == ("prepare", f"problem.py's prepare: {says}")
+
+
+def test_a_target_in_words_that_prepare_forgets_to_translate_is_not_accepted_as_it_stands() -> None:
+    words = tuple(Category(name="drunk") if c.name == "drunk" else c for c in tea().columns)
+    with pytest.raises(BadFile, match="drunk must hold numbers and holds text"):
+        taken_in(as_csv([{**GOOD, "drunk": "yes"}]), tea(columns=words, prepare=lambda columns: {}))
 
 
 def test_what_prepare_makes_is_held_to_the_declaration_of_its_feature() -> None:

@@ -140,6 +140,14 @@ def test_a_fault_of_form_is_overridden_by_nothing_and_read_once_more() -> None:
     assert intake.ingest(desk.services, released).code == "missing-columns"
 
 
+def test_where_prepare_is_at_fault_it_is_not_the_file_that_is_to_be_corrected() -> None:
+    desk = Desk()
+    bad = condemned(desk)
+    desk.services.receipts.advance(bad, state="quarantined", code="prepare")
+    told = quarantine.show(desk.buckets.data, desk.services.receipts.get(bad.id), 3)["next"]
+    assert told.startswith("mend problem.py; then `dropfit quarantine release")
+
+
 def test_no_release_makes_rows_of_a_file_that_has_none() -> None:
     desk = Desk()
     bad = desk.take_in("bad.csv", spoiled(bad=40))
