@@ -41,6 +41,17 @@ KNOWN = (
     ),
     *PASSING,
     (
+        r"do not belong to a permitted customer|allowedPolicyMember",
+        "Your organisation lets only accounts of its own be given rights "
+        "(constraints/iam.allowedPolicyMemberDomains): take the others, and `predict_public = true`, out of "
+        "infra/{env}.tfvars, or ask its administrators for an exception for this project.",
+    ),
+    (
+        r"\bconstraints/[a-z]|\borg(anization)? policy|organization's policy",
+        "Your organisation has a policy against it: the message names the constraint, and its administrators can "
+        "make an exception for this project.",
+    ),
+    (
         r"deletion_protection|prevent_destroy",
         "It is protected, and would have to go to be made anew. If it never ran, `dropfit deploy {env}` takes its "
         "protection off by itself. If its name or region was changed, change that back, or remove what is there "
