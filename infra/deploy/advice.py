@@ -16,8 +16,13 @@ PASSING = (
         "Google takes some minutes until a new account or its role works: wait, and run it again.",
     ),
     (
-        r"Cannot find metric|could take up to 10 minutes",
+        r"Cannot find metric|could take up to 10 minutes|metric referenced by the provided filter is unknown"
+        r"|retrieving Metrics Scope",
         "Google takes some minutes until it knows a new metric: wait, and run it again.",
+    ),
+    (
+        r"Not found: Dataset",
+        "BigQuery takes a moment until it knows a dataset that Cloud Logging made: wait, and run it again.",
     ),
     (
         r"rateLimitExceeded|Exceeded rate limits",

@@ -218,6 +218,9 @@ PASSES = [
     "Error 403: it may take a few minutes for the permissions to propagate",
     "Error 404: Cannot find metric(s) that match type",
     "If a metric was created recently, it could take up to 10 minutes to become available",
+    "Error 404: The metric referenced by the provided filter is unknown. Check the metric name and labels.",
+    "Error creating UptimeCheckConfig: Error 404: Error while retrieving Metrics Scope settings for project",
+    "googleapi: Error 404: Not found: Dataset acme-dev:dropfit_logs, notFound",
     "googleapi: Error 403: Exceeded rate limits: too many dataset metadata update operations, rateLimitExceeded",
     "The Cloud Storage service account for your bucket is unable to publish to Cloud Pub/Sub topics",
 ]
