@@ -15,7 +15,7 @@ resource "google_bigquery_dataset" "predictions" {
 
 locals {
   # A dataset takes who has no address, federated identities and Kubernetes' accounts, by another name than all else does.
-  # The provider would send them as addresses, or not know what they are (its issue 26255).
+  # The provider would send them as addresses, or not know what they are (hashicorp/terraform-provider-google 26255).
   without_address = "^principal|[.]svc[.]id[.]goog\\["
   on_datasets = {
     for member in setunion(var.operators, var.analysts) :
