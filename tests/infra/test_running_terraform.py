@@ -186,6 +186,9 @@ def test_without_terraform_it_is_told_what_to_install(terraform: Terraform, monk
         ("billing account for project is closed", "gcloud billing projects link"),
         ("cannot destroy service without setting deletion_protection=false", "`dropfit destroy dev`"),
         ("cannot destroy service without setting deletion_protection=false", "`dropfit deploy dev` takes its"),
+        ("Error 400: One or more users named in the policy do not belong to a permitted customer", "`predict_public"),
+        ("Error 412: 'us-east4' violates constraint 'constraints/gcp.resourceLocations'", "names the constraint"),
+        ("Error 403: Request is prohibited by organization's policy. permission", "exception for this project"),
         ("googleapi: Error 429: rateLimitExceeded", "fewer requests a minute"),
         ("something nobody has met", "goes on where it was"),
     ],
@@ -215,10 +218,18 @@ PASSES = [
     "Error 403: it may take a few minutes for the permissions to propagate",
     "Error 404: Cannot find metric(s) that match type",
     "If a metric was created recently, it could take up to 10 minutes to become available",
+    "Error 404: The metric referenced by the provided filter is unknown. Check the metric name and labels.",
+    "Error creating UptimeCheckConfig: Error 404: Error while retrieving Metrics Scope settings for project",
+    "googleapi: Error 404: Not found: Dataset acme-dev:dropfit_logs, notFound",
     "googleapi: Error 403: Exceeded rate limits: too many dataset metadata update operations, rateLimitExceeded",
     "The Cloud Storage service account for your bucket is unable to publish to Cloud Pub/Sub topics",
 ]
-STAYS = ["Error 409: already exists", "Error 403: caller lacks run.services.create", "Quota exceeded for 'CPU'"]
+STAYS = [
+    "Error 409: already exists",
+    "Error 403: caller lacks run.services.create",
+    "Quota exceeded for 'CPU'",
+    "Error 400: One or more users named in the policy do not belong to a permitted customer.",
+]
 
 
 @pytest.mark.parametrize("says", PASSES)
