@@ -62,7 +62,7 @@ def clean() -> dict[str, str]:
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """The session's local cloud with the real functions and the default problem; impatient, for quick tests."""
     home = tmp_path_factory.mktemp("cloud")
-    environ = clean_environment(DROPFIT_LEASE_SECONDS="15", DROPFIT_SWEEP_GRACE_SECONDS="2")
+    environ = clean_environment(DROPFIT_SWEEP_GRACE_SECONDS="2")
     with LocalCloud(home, environ=environ) as running:
         yield running
 

@@ -188,14 +188,14 @@ def test_up_stays_until_ctrl_c_and_then_leaves_nothing(clean: dict[str, str], tm
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         up = subprocess.Popen(command, env=clean | {"DROPFIT_HOME": str(tmp_path)}, stdout=output, stderr=output)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while "dropfit down" not in log.read_text() and up.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     children = psutil.Process(up.pid).children(recursive=True)
     assert len(children) >= 5
     os.kill(up.pid, signal.SIGINT)
-    assert up.wait(40) == 0, log.read_text()
-    _, alive = psutil.wait_procs(children, timeout=5)
+    assert up.wait(120) == 0, log.read_text()
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
 
 
@@ -220,7 +220,7 @@ def test_a_crashed_storage_is_told_and_what_to_do_about_it(dropfit: Dropfit, tmp
         assert dropfit("up", "--detach", home=tmp_path).returncode == 0
         processes = {p["name"]: p for p in json.loads(dropfit("status", "--json", home=tmp_path).stdout)["processes"]}
         os.kill(processes["storage"]["pid"], signal.SIGKILL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while lives(processes["storage"]["pid"]) and time.monotonic() < deadline:
             time.sleep(0.05)
         told = dropfit("status", home=tmp_path)

@@ -50,7 +50,7 @@ class Traffic:
         return False
 
     def _ask(self) -> None:
-        with httpx.Client(timeout=10) as client:
+        with httpx.Client(timeout=60) as client:
             while not self._stop.is_set():
                 asked = dt.datetime.now(dt.UTC)
                 try:
@@ -70,7 +70,7 @@ def test_a_promotion_reaches_the_traffic_within_two_seconds_and_drops_no_request
     with Traffic(f"{config.predict_url}/predict") as traffic:
         receipt = upload(config, months[1])
         assert receipt.state == "promoted", receipt.reason
-        assert traffic.wait_for(receipt.version, 10)
+        assert traffic.wait_for(receipt.version, 60)
     pointer = registry.current().pointer
     assert pointer is not None
     assert pointer.version == receipt.version
@@ -96,13 +96,13 @@ def test_a_rollback_swaps_the_pointer_within_a_second_and_reaches_the_traffic_wi
     model = registry.manifest(before.previous).model
     desk = Desk(registry, Receipts(buckets.data), Warehouse(config), "test")
     with Traffic(f"{config.predict_url}/predict") as traffic:
-        assert traffic.wait_for(before.version, 10)
+        assert traffic.wait_for(before.version, 60)
         began = dt.datetime.now(dt.UTC)
         pointer = desk.rollback().pointer
-        assert traffic.wait_for(pointer.version, 10)
+        assert traffic.wait_for(pointer.version, 60)
         answers = list(traffic.answers)
         desk.rollback(before.version)  # as it was, for the tests that follow
-        assert traffic.wait_for(before.version, 10)
+        assert traffic.wait_for(before.version, 60)
     swapped = (pointer.promoted_at - began).total_seconds()
     assert pointer.version == before.previous
     assert {status for _, status, _ in traffic.answers} == {200}

@@ -164,7 +164,7 @@ def test_why_no_newer_version_is_served_stands_in_the_model_card(
     assert door.get("/model").json()["trouble"] is None
     before = trained.current()
     trained.promote("20990101T000000-deadbeef", before.pointer.table, before)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while door.get("/model").json()["trouble"] is None and time.monotonic() < deadline:
         time.sleep(0.05)
     card = door.get("/model").json()

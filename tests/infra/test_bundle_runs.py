@@ -35,7 +35,7 @@ from dropfit.settings import Settings
 from infra.deploy import bundle
 from infra.deploy.images import FUNCTIONS
 
-pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(1200)]
 BUILDPACK = ("--upgrade", "--upgrade-strategy", "only-if-needed", "--no-warn-script-location", "--no-warn-conflicts")
 BUILDPACK += ("--force-reinstall", "--no-compile")
 COMPILE = ("-m", "compileall", "--invalidation-mode", "unchecked-hash", "-qq")
@@ -49,7 +49,7 @@ def place() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="dropfit-bundle-"))
     folder.chmod(0o755)
     yield folder
-    subprocess.run(["/bin/rm", "-rf", str(folder)], check=True, timeout=300)  # some 60,000 files
+    subprocess.run(["/bin/rm", "-rf", str(folder)], check=True, timeout=500)  # some 60,000 files
 
 
 @pytest.fixture(scope="module")
@@ -112,16 +112,16 @@ def served(functions: tuple[Path, Path], name: str, known: dict[str, str], log: 
             **as_nobody(),
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300, trust_env=False) as client:
             until_up(client, process, log)
             yield client
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def until_up(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
@@ -266,7 +266,7 @@ def in_image(image: tuple[Path, Path], *command: str, **more: str) -> subprocess
         env=known,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         check=False,
         **as_nobody(),
     )

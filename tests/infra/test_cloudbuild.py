@@ -304,5 +304,5 @@ def test_shellcheck_finds_nothing(script: str, tmp_path: Path) -> None:
 
 def tell(*command: object) -> None:
     """Run a tool; what it finds is shown."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -128,7 +128,7 @@ def started(tmp_path: Path, *given: str) -> list[str]:
     assert script == f"/app/{SCRIPT.relative_to(ROOT)}"
     (tmp_path / "worker.sh").write_text(SCRIPT.read_text().replace("/opt/apache/beam/boot", str(boot)))
     command = [shell, str(tmp_path / "worker.sh"), *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return list(json.loads(done.stdout))
 
 
@@ -149,5 +149,5 @@ def test_boot_is_where_beam_has_it_and_takes_its_place_in_the_process() -> None:
 def test_the_linters_have_nothing_to_say(command: list[str]) -> None:
     tool = shutil.which(command[0], path=str(TOOLS))
     assert tool is not None, "`make infra-test` makes .venv-infra"
-    done = subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout) == (0, "")

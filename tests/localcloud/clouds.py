@@ -32,7 +32,7 @@ def clean_environ(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(mine)} | more
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for a condition and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -65,7 +65,7 @@ def publish(cloud: LocalCloud, *messages: pubsub.PubsubMessage) -> list[str]:
             pubsub.PublishRequest.serialize,
             pubsub.PublishResponse.deserialize,
         )
-        answer = call(pubsub.PublishRequest(topic="projects/p/topics/t", messages=messages), timeout=5)
+        answer = call(pubsub.PublishRequest(topic="projects/p/topics/t", messages=messages), timeout=60)
     return list(answer.message_ids)
 
 
@@ -97,7 +97,7 @@ class Recorder:
                     status = recorder.statuses.pop(0) if recorder.statuses else recorder.otherwise
                     recorder.under_way += 1
                     recorder.most_under_way = max(recorder.most_under_way, recorder.under_way)
-                recorder.hold.wait(20)
+                recorder.hold.wait(120)
                 with lock:
                     recorder.under_way -= 1
                 self.send_response(status)

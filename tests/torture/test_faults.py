@@ -40,7 +40,7 @@ def test_a_run_that_dies_at_any_call_leaves_an_old_or_a_new_world_and_loses_noth
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_run_killed_in_any_step_or_seam_leaves_an_old_or_a_new_world_and_loses_nothing(
     quiet: LocalCloud, herd: Herd
 ) -> None:

@@ -187,7 +187,7 @@ class World:
         """Whether the view shows what the pointer says."""
         return pointer is None or list(self.versions_in("predictions")) == [pointer.version]
 
-    def recover(self, seconds: float = 150.0) -> None:
+    def recover(self, seconds: float = 600.0) -> None:
         """No event comes: sweeps, and the jobs they launch, until nothing waits.
 
         Raises:

@@ -165,7 +165,7 @@ class FakeBucket:
         return stored
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for a condition and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -45,7 +45,7 @@ class Pointer:
     def load(self, generation: int) -> str:
         self.loads.append(generation)
         self.loading.set()
-        assert self.go_on.wait(20), "nobody let the load go on"
+        assert self.go_on.wait(60), "nobody let the load go on"
         if self.broken:
             raise self.broken
         return f"version {generation}"
@@ -59,7 +59,7 @@ class Clock:
         monkeypatch.setattr(swap, "time", types.SimpleNamespace(monotonic=lambda: self.now))
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 
 async def settled(live: Live[int, str], wanted: str) -> None:
     """Ask until the wanted version answers."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while await live.get() != wanted:
         assert time.monotonic() < deadline, "the version was never served"
         await asyncio.sleep(0.002)
@@ -95,7 +95,7 @@ def test_a_first_version_that_does_not_come_is_told_of_in_time_and_served_once_i
         pointer.go_on.clear()
         live = Live(pointer.look, pointer.read, pointer.load, 0)
         try:
-            assert await asyncio.wait_for(live.get(), 5) is None
+            assert await asyncio.wait_for(live.get(), 60) is None
             assert "not loaded yet" in live.trouble
         finally:
             pointer.go_on.set()
@@ -135,7 +135,7 @@ def test_no_request_waits_for_a_slow_load() -> None:
             assert await live.get() == "version 1"
             await until(pointer.loading.is_set)
             for _ in range(100):  # the load cannot end before these are answered
-                assert await asyncio.wait_for(live.get(), 5) == "version 1"
+                assert await asyncio.wait_for(live.get(), 60) == "version 1"
         finally:
             pointer.go_on.set()
         await settled(live, "version 2")
@@ -145,7 +145,7 @@ def test_no_request_waits_for_a_slow_load() -> None:
 
 def test_no_request_waits_for_a_load_that_is_slower_than_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(swap, "SILENCE", 0.05)
-    monkeypatch.setattr(swap, "PATIENCE", 0.5)
+    monkeypatch.setattr(swap, "PATIENCE", 40.0)
 
     async def story() -> float:
         pointer = Pointer()
@@ -159,23 +159,24 @@ def test_no_request_waits_for_a_load_that_is_slower_than_a_silence(monkeypatch: 
             await until(pointer.loading.is_set)
             await asyncio.sleep(2 * swap.SILENCE)  # requests keep coming; the load just takes long
             begun = time.monotonic()
-            await live.get()
+            await live.get(swap.PATIENCE)
             return time.monotonic() - begun
         finally:
             pointer.go_on.set()
 
-    assert asyncio.run(story()) < 0.25
+    assert asyncio.run(story()) < 20
 
 
 def test_after_a_long_silence_a_request_waits_for_the_newest_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(swap, "SILENCE", 0.0)
+    monkeypatch.setattr(swap, "PATIENCE", 60.0)
 
     async def story() -> str | None:
         pointer = Pointer()
         live = Live(pointer.look, pointer.read, pointer.load, 0)
         await live.get()
         pointer.generation = 2
-        return await live.get()
+        return await live.get(swap.PATIENCE)
 
     assert asyncio.run(story()) == "version 2"
 
