@@ -36,6 +36,12 @@ def lives(pid: int) -> bool:
         return False
 
 
+def uploads(dropfit: Dropfit, home: Path) -> dict[str, str]:
+    """The state of the newest uploads, by name."""
+    found = json.loads(dropfit("status", "--json", home=home).stdout)
+    return {one["name"]: one["state"] for one in found["uploads"]}
+
+
 @pytest.fixture
 def home(january: Receipt, cloud: LocalCloud) -> Path:
     return cloud.home.root
@@ -128,6 +134,11 @@ def test_upload_without_wait_returns_at_once(dropfit: Dropfit, home: Path, tmp_p
     empty.write_bytes(b"")
     told = dropfit("upload", str(empty), home=home)
     assert (told.returncode, "dropfit status" in told.stdout) == (0, True)
+    # Its job shall not be at work, or be the newest log that says nothing yet, in the tests that follow.
+    deadline = time.monotonic() + 300
+    while (newest := uploads(dropfit, home).get("empty.csv")) != "quarantined":
+        assert time.monotonic() < deadline, newest
+        time.sleep(0.5)
 
 
 def test_a_file_that_is_not_there_is_named(dropfit: Dropfit, home: Path) -> None:

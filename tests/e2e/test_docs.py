@@ -35,7 +35,7 @@ def test_every_command_of_the_readme_runs_in_its_order(clean: dict[str, str], tm
     # The clone may have a local cloud of its own at work: this one lives elsewhere, and says so as a person would.
     home = tmp_path / "home"
     script = script.replace(". .dropfit/env", f". {shlex.quote(str(home / 'env'))}").replace(
-        ".dropfit/flights", str(tmp_path / "flights")
+        ".dropfit/flights", shlex.quote(str(tmp_path / "flights"))
     )
     environ = clean | {"DROPFIT_HOME": str(home)}
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):

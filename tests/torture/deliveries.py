@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-from worlds import IMPATIENT, Figure, as_csv, clean_environment, seasons
+from worlds import AT_LEISURE, IMPATIENT, Figure, as_csv, clean_environment, seasons
 
 from dropfit import lease, settings, storage
 from dropfit.receipts import OPEN, PREFIX, Receipt, Receipts, UploadedObject
@@ -36,9 +36,7 @@ def wild_cloud(seed: int, copies: int = 5, delay: float = 1.0) -> Iterator[Local
     options = Options(
         chaos=Chaos(seed=seed, copies=copies, delay=delay), concurrency=48, backoff_min=0.2, sweep_seconds=5.0
     )
-    # Nobody dies here: a lease that a busy machine renews late must not look like one that nobody renews.
-    given = IMPATIENT | {"DROPFIT_LEASE_SECONDS": "60", "DROPFIT_PREDICT_URL": "http://127.0.0.1:1"}
-    environ = clean_environment(**given)
+    environ = clean_environment(**(IMPATIENT | AT_LEISURE), DROPFIT_PREDICT_URL="http://127.0.0.1:1")
     services = ("storage", "bigquery", "eventarc", "on_upload")
     with tempfile.TemporaryDirectory(prefix="dropfit-torture-") as home:
         cloud = LocalCloud(Path(home), environ=environ, services=services, eventarc=options)

@@ -10,6 +10,7 @@ from pathlib import Path
 import faults
 import kills
 import pytest
+import worlds
 from herd import Ended, Herd
 from worlds import clean_environment
 
@@ -22,6 +23,12 @@ SEED = 7
 def herd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Herd]:
     with Herd(tmp_path_factory.mktemp("herd"), clean_environment()) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _slack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease is renewed every ten seconds: on a busy machine a living job's may last ten more, and not two."""
+    monkeypatch.setitem(worlds.IMPATIENT, "DROPFIT_LEASE_SECONDS", "20")
 
 
 @pytest.fixture
