@@ -56,7 +56,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
         def _start() -> tuple[subprocess.Popen[bytes], httpx.Client]:
             (tmp_path / "main.py").write_text(APP)
-            port = choose_ports({}, {}, ["predict"])["predict"]
+            port = choose_ports({}, {}, ["predict"], stack)["predict"]
             environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
             process = subprocess.Popen(
                 [

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from dropfit.registry import Registry
 from dropfit.settings import Settings
 from infra.deploy import bundle
 from infra.deploy.images import FUNCTIONS
+from localcloud.ports import choose_ports
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(1200)]
 BUILDPACK = ("--upgrade", "--upgrade-strategy", "only-if-needed", "--no-warn-script-location", "--no-warn-conflicts")
@@ -97,9 +97,8 @@ def served(functions: tuple[Path, Path], name: str, known: dict[str, str], log: 
     """One function, started as its container is."""
     source, prefix = functions
     target, file = FUNCTIONS[name]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    holds = ExitStack()
+    port = choose_ports({}, {}, ["predict"], holds)["predict"]
     launch = {"FUNCTION_TARGET": target, "FUNCTION_SOURCE": file, "PORT": str(port), "K_SERVICE": f"dropfit-{name}"}
     launch |= {"HOST": "127.0.0.1"}  # in a container it is every address
     with log.open("wb") as output:
@@ -116,6 +115,7 @@ def served(functions: tuple[Path, Path], name: str, known: dict[str, str], log: 
             until_up(client, process, log)
             yield client
     finally:
+        holds.close()
         process.terminate()
         process.wait(120)
 

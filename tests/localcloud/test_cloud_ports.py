@@ -62,9 +62,10 @@ def test_a_busy_port_that_was_set_is_an_error_and_leaves_nothing(start: Start, b
 
 
 def test_a_port_can_be_set_by_argument_and_by_environment(start: Start) -> None:
-    ports = choose_ports({}, {})
-    environ = {"DROPFIT_PORTS": f"storage={ports['storage']},predict=1", "PATH": "/usr/bin:/bin"}
-    cloud = start("storage", ports={"predict": 2}, environ=environ)
+    with ExitStack() as holds:
+        ports = choose_ports({}, {}, holds=holds)
+        environ = {"DROPFIT_PORTS": f"storage={ports['storage']},predict=1", "PATH": "/usr/bin:/bin"}
+        cloud = start("storage", ports={"predict": 2}, environ=environ)
     assert cloud.env["STORAGE_EMULATOR_HOST"] == f"http://127.0.0.1:{ports['storage']}"
     assert cloud.env["DROPFIT_PREDICT_URL"] == "http://127.0.0.1:2"
 

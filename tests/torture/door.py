@@ -184,7 +184,8 @@ def opened(deployment: Deployment, folder: Path, **more: str) -> Iterator[Door]:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
-    port = choose_ports({}, {}, ["predict"])["predict"]
+    holds = contextlib.ExitStack()
+    port = choose_ports({}, {}, ["predict"], holds)["predict"]
     service = services._function("predict", "http", FUNCTIONS, port)
     known = {**deployment.environ, "PYTHONPATH": search(PROBLEMS, UNIT), "TMPDIR": str(temporary)}
     environ = services.child_environment(os.environ, {**known, **service.environ, **more})
@@ -198,6 +199,7 @@ def opened(deployment: Deployment, folder: Path, **more: str) -> Iterator[Door]:
         _wait(door)
         yield door
     finally:
+        holds.close()
         process.terminate()
         try:
             process.wait(60)
