@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -53,7 +54,11 @@ def processes_of(home: Path) -> list[psutil.Process]:
 
 def ended(processes: list[psutil.Process]) -> bool:
     """Whether none of them runs; one that nobody has reaped has ended too."""
-    return all(not process.is_running() or process.status() == psutil.STATUS_ZOMBIE for process in processes)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end between the two questions
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
 
 
 def bound(home: Path) -> list[int]:

@@ -34,7 +34,7 @@ PATIENCE = 900.0
 def wild_cloud(seed: int, copies: int = 5, delay: float = 1.0) -> Iterator[LocalCloud]:
     """A local cloud whose Eventarc delivers every event 1 to `copies` times, each up to `delay` seconds late."""
     options = Options(
-        chaos=Chaos(seed=seed, copies=copies, delay=delay), concurrency=48, backoff_min=0.2, sweep_seconds=5.0
+        chaos=Chaos(seed=seed, copies=copies, delay=delay), concurrency=48, backoff_min=0.2, sweep_seconds=15.0
     )
     environ = clean_environment(**(IMPATIENT | AT_LEISURE), DROPFIT_PREDICT_URL="http://127.0.0.1:1")
     services = ("storage", "bigquery", "eventarc", "on_upload")
