@@ -8,6 +8,7 @@ import fnmatch
 import importlib.metadata
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -121,12 +122,13 @@ def test_nothing_waits_by_spinning_and_no_line_of_the_log_waits() -> None:
 def started(tmp_path: Path, *given: str) -> list[str]:
     """What boot is called with, by the script the image begins with."""
     boot = tmp_path / "boot"
-    boot.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    says = shlex.join([sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))"])
+    boot.write_text(f'#!/bin/sh\nexec {says} "$@"\n')
     boot.chmod(0o755)
     (entry,) = dockerfile.arguments("ENTRYPOINT")
     shell, script = json.loads(entry)
     assert script == f"/app/{SCRIPT.relative_to(ROOT)}"
-    (tmp_path / "worker.sh").write_text(SCRIPT.read_text().replace("/opt/apache/beam/boot", str(boot)))
+    (tmp_path / "worker.sh").write_text(SCRIPT.read_text().replace("/opt/apache/beam/boot", shlex.quote(str(boot))))
     command = [shell, str(tmp_path / "worker.sh"), *given]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return list(json.loads(done.stdout))
