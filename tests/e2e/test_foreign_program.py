@@ -37,8 +37,12 @@ assert model["metrics"]["log_loss"] < model["constant"]["log_loss"]
 names = [feature["name"] for feature in model["features"]]
 client = bigquery.Client()
 dataset = os.environ["DROPFIT_DATASET"]
-row = next(iter(client.query(f"SELECT * FROM `{dataset}.predictions` LIMIT 1").result()))
-assert row["model_version"] == model["version"]
+while True:  # the view follows the pointer, which is what predict looks at
+    row = next(iter(client.query(f"SELECT * FROM `{dataset}.predictions` LIMIT 1").result()))
+    if row["model_version"] == model["version"]:
+        break
+    assert time.monotonic() < deadline, "the view shows another version"
+    time.sleep(0.2)
 reply = get("/predict", {"instances": [{name: row[name] for name in names}]})
 assert abs(reply["predictions"][0]["value"] - row["prediction"]) < 1e-6
 print("uploaded, trained, predicted, looked up:", model["version"])
