@@ -7,7 +7,8 @@ import io
 from typing import Any
 
 import pytest
-from fakes import FakeBucket, pots
+from fake_bucket import FakeBucket
+from fakes import pots
 from test_intake import Desk
 
 from beam_pipelines import intake
