@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+import psutil
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.pubsub_v1.types import pubsub
@@ -39,6 +41,15 @@ def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)
     return found
+
+
+def ended(processes: list[psutil.Process]) -> bool:
+    """Whether none of them runs; one that nobody has reaped has ended too."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end between the two questions
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
 
 
 @functools.cache

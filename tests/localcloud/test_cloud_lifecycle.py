@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from clouds import Start, clean_environ, eventually, storage_client, upload
+from clouds import Start, clean_environ, ended, eventually, storage_client, upload
 from google.cloud import bigquery
 
 from dropfit.errors import LocalCloudError
@@ -49,15 +48,6 @@ else:
 def processes_of(home: Path) -> list[psutil.Process]:
     """Every process of a home that runs, its supervisor included if it serves."""
     return [psutil.Process(process.pid) for process in status(home) if process.pid]
-
-
-def ended(processes: list[psutil.Process]) -> bool:
-    """Whether none of them runs; one that nobody has reaped has ended too."""
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):  # it may end between the two questions
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                return False
-    return True
 
 
 def bound(home: Path) -> list[int]:
