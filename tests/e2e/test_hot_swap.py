@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -44,8 +45,8 @@ class Traffic:
 
     def wait_for(self, version: str, seconds: float) -> bool:
         """Whether every client has been answered by the version in time."""
-        deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
-        while dt.datetime.now(dt.UTC) < deadline:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             if [v for _, _, v in self.answers[-2 * CLIENTS :]] == [version] * 2 * CLIENTS:
                 return True
             self._stop.wait(0.02)
