@@ -35,7 +35,8 @@ ADELIE = {
 
 @pytest.fixture
 def settings(deployment: Callable[..., Settings]) -> Settings:
-    return deployment(DROPFIT_PROBLEM="penguins:problem", DROPFIT_MAX_REQUEST_BYTES="100000")
+    # No prediction log: this process's standard output is pytest's.
+    return deployment(DROPFIT_PROBLEM="penguins:problem", DROPFIT_MAX_REQUEST_BYTES="100000", DROPFIT_LOG_SHARE="0")
 
 
 @pytest.fixture
