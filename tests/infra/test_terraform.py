@@ -27,7 +27,7 @@ def test_a_root_is_valid(root: Path) -> None:
     run_terraform(root, "validate", "-no-color")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_the_tests_of_a_root_pass_and_there_are_some(root: Path) -> None:
     declared = "".join(file.read_text() for file in (root / "tests").glob("*.tftest.hcl"))
     runs = len(re.findall(r'^run "', declared, re.MULTILINE))

@@ -344,13 +344,14 @@ def first_red(guard: str, tests: tuple[str, ...]) -> str:
     """The first test that fails with a guard off (or with none off, for an empty name); empty when all pass."""
     search = os.pathsep.join((str(ROOT / "tests" / "torture"), os.environ.get("PYTHONPATH", "")))
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "guards", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    command += ["-o", "timeout=300"]  # a guard may be what keeps a test from waiting for ever
     ended = subprocess.run(
         [*command, *tests],
         cwd=ROOT,
         env={**os.environ, VARIABLE: guard, "PYTHONPATH": search},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     found = re.search(r"^(?:FAILED|ERROR) \S*?(\w+\.py(?:::\S+)?)", ended.stdout, re.MULTILINE)
     if ended.returncode == 0:
