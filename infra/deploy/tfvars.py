@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ WORKED_OUT = re.compile(r"(?<!\$)\$\{")
 FIELD = re.compile(r"(\w+) = optional\((\w+)")
 FORM = re.compile(r'\$\{can\(regex\("(.*)", var\.\w+\)\)\}')
 DECLARED = "infra/variables.tf"
+# hcl2 keeps where it is in a default argument, which all threads share, and checks are made at the same time.
+_READING = threading.Lock()
 KINDS = {
     "string": 'a text in quotes, such as "..."',
     "number": "a number",
@@ -71,10 +74,10 @@ def parsed(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")  # Windows' Notepad may put a mark at the beginning
     except (OSError, ValueError) as error:
         raise SettingsError(f"{name} cannot be read: save it as UTF-8 text ({legible(str(error))})") from error
-    # hcl2 changes the options while it reads, and checks are made at the same time: each reading has its own.
     options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
     try:
-        return dict(hcl2.loads(text.rstrip() + "\n", serialization_options=options))
+        with _READING:
+            return dict(hcl2.loads(text.rstrip() + "\n", serialization_options=options))
     except Exception as error:  # lark's and hcl2's own
         lines = text.rstrip().splitlines() or [""]
         line = getattr(error, "line", -1)

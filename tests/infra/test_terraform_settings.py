@@ -144,7 +144,7 @@ def test_a_deployment_has_the_same_defaults_in_python_and_in_terraform() -> None
     assert set(shared) == set(ours)
     assert {n: tuple(v) if isinstance(v, list) else v for n, v in shared.items()} == {
         n: () if n in ("operators", "uploaders", "invokers", "analysts") else ours[n] for n in shared
-    } | {"settings": {}, "labels": {}, "predict": {}}  # the defaults of a size stand in its type
+    } | {"settings": {}, "labels": {}, "predict": {}, "job": {}}  # the defaults of a size stand in its type
     needed = {f.name for f in msgspec.structs.fields(Environment) if f.required} - {"key"}
     assert {name for name in needed if "default" in declared[name]} == set()
 

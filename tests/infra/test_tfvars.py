@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from planning import INFRA
 
 from dropfit.errors import SettingsError
 from dropfit.rest import Api
-from infra.deploy import doctor, environment, smoke
+from infra.deploy import doctor, environment, smoke, tfvars
 
 TFVARS = 'project = "acme-dev"\nregion = "europe-west1"\nenvironment = "dev"\n'
 
@@ -129,6 +131,19 @@ def test_what_is_no_hcl_is_told_by_its_line_and_not_by_a_parsers_tokens(write: W
     assert f"infra/dev.tfvars, {line} is not understood" in said
     assert "Token" not in said
     assert "Expected" not in said
+
+
+def test_a_file_is_read_alike_by_many_at_a_time() -> None:
+    path = INFRA / "versions.tf"
+    alone = tfvars.parsed(path)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads meet in each other's middle
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(tfvars.parsed, [path] * 16))
+    finally:
+        sys.setswitchinterval(before)
+    assert together == [alone] * 16
 
 
 def test_a_file_in_another_encoding_is_to_be_saved_as_utf_8(write: Write) -> None:
