@@ -220,6 +220,9 @@ def test_every_place_is_the_region(resources: list[Resource]) -> None:
         for key in ("location", "region")
         if isinstance(resource["values"].get(key), str)
     }
+    (topic,) = of(resources, "google_pubsub_topic")
+    (kept,) = topic["values"]["message_storage_policy"]
+    assert kept["allowed_persistence_regions"] == [REGION]
     assert {place for *_, place in places} == {REGION}
     assert len(places) > 20
 
