@@ -85,6 +85,24 @@ def test_the_deployer_can_make_each_kind_of_resource(
     assert lacking == set()
 
 
+BESIDES = {
+    "roles/bigquery.jobUser",  # the smoke test's rollback mends the view
+    "roles/cloudbuild.builds.editor",  # has images built
+    "roles/iam.serviceAccountUser",  # gives functions and jobs their accounts
+    "roles/run.invoker",  # the smoke test calls predict
+}
+"""What the deployer does beside making resources."""
+
+
+def test_the_deployer_has_no_role_that_nothing_needs(pipeline: list[dict[str, Any]]) -> None:
+    assert roles(pipeline, "deploy", "deploy_grants") == BESIDES | {role for role in MAKES.values() if role}
+    on_accounts = [r for r in pipeline if r["type"] == "google_service_account_iam_member"]
+    assert {(r["name"], r["values"]["role"]) for r in on_accounts} == {
+        ("deploy_identity", "roles/iam.serviceAccountOpenIdTokenCreator"),
+        ("deploy_federated", "roles/iam.workloadIdentityUser"),
+    }
+
+
 def test_the_deployer_has_the_roles_that_doctor_asks_for(pipeline: list[dict[str, Any]]) -> None:
     lacking = {*NEEDED, *NEEDED_FOR_DATAFLOW} - roles(pipeline, "deploy", "deploy_grants")
     assert lacking <= {"roles/monitoring.editor"}  # of which the deployer has the four parts that it uses
