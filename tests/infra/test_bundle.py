@@ -72,6 +72,15 @@ def test_other_times_modes_orders_and_places_give_the_same_bytes(original: Path,
     assert [p.read_bytes() for p in here] == [p.read_bytes() for p in there]
 
 
+def test_a_zip_says_nothing_of_where_and_when_it_was_made() -> None:
+    with zipfile.ZipFile(io.BytesIO(bundle.zipped({"b.py": b"1", "a.sh": b"2" * 100}))) as archive:
+        entries = archive.infolist()
+    assert [entry.filename for entry in entries] == ["a.sh", "b.py"]
+    for entry in entries:
+        assert (entry.create_system, entry.external_attr >> 16, entry.date_time) == (3, 0o100644, bundle.EPOCH)
+        assert entry.compress_type == zipfile.ZIP_STORED, "what deflate writes is each zlib's own"
+
+
 def test_another_time_zone_locale_and_umask_give_the_same_bytes(original: Path, tree: Path) -> None:
     """In a Python of its own, with the standard library alone: no site-packages, nothing of this repository."""
     shutil.copytree(ROOT / "infra" / "deploy", tree / "infra" / "deploy")

@@ -130,6 +130,13 @@ def test_each_right_is_that_accounts_which_it_is_named_for(document: dict[str, A
     assert named == {name: {name.partition("_")[0]} for name in named}
     assert set(named) == {"deploy", "deploy_grants", "deploy_identity", "plan", "plan_source", "plan_state"}
     assert lent == {"deploy_identity": {"deploy"}, "deploy_federated": {"deploy"}}
+    (logs,) = [
+        resource["expressions"]
+        for resource in document["configuration"]["root_module"]["resources"]
+        if resource["address"] == "google_storage_bucket_iam_member.build_logs"
+    ]
+    for field in ("bucket", "member"):
+        assert "each.value.action" in logs[field]["references"], "a build writes its own log"
 
 
 def test_documents_alone_are_left_out_of_what_builds(pipeline: list[dict[str, Any]]) -> None:
