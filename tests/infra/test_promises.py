@@ -11,6 +11,8 @@ import pytest
 from grants import Grant, allowed_prefixes, by_member, grants
 from planning import VARIABLES, planned
 
+from infra.deploy.holdings import DATA
+
 pytestmark = pytest.mark.infra
 Resource = dict[str, Any]
 
@@ -322,11 +324,13 @@ def test_what_can_be_protected_from_deletion_is(resources: list[Resource]) -> No
         f"dropfit-{r}" for r in ("on-upload", "predict", "retrain", "sweep")
     }
     assert [r["address"] for r in can if r["values"]["deletion_protection"] is not True] == []
-    holders = {bucket("landing"), bucket("data"), bucket("models"), "dropfit"}
-    data = [r for r in resources if r["values"].get("name", r["values"].get("dataset_id")) in holders]
-    kept = {r["address"] for r in data if r["values"].get("deletion_policy") == "PREVENT"}
-    assert kept >= {f"google_storage_bucket.{what}" for what in ("landing", "data", "models")}
-    assert "google_bigquery_dataset.predictions" in kept
+    kept = {r["address"] for r in resources if r["values"].get("deletion_policy") == "PREVENT"}
+    assert kept == DATA, "`dropfit destroy` and Terraform hold the same for data"
+    assert kept == {
+        *(f"google_storage_bucket.{what}" for what in ("landing", "data", "models")),
+        "google_bigquery_dataset.predictions",
+        "google_logging_project_bucket_config.predictions",
+    }
 
 
 def test_everything_that_takes_labels_has_ours(plan: dict[str, Any], resources: list[Resource]) -> None:

@@ -112,3 +112,19 @@ def test_no_plan_differs_for_another_name_of_the_base_image(function: str) -> No
         if "cloud_run_v2_service" in kind and "template" in body
     ]
     assert "build_config[0].base_image" in str(service["lifecycle"])
+
+
+def test_dataflows_workers_reach_google_and_each_other_and_nobody_reaches_them(
+    resources: list[dict[str, Any]],
+) -> None:
+    made = {r["type"]: r["values"] for r in resources if r["type"].startswith("google_compute_")}
+    network, subnetwork, firewall = (made[f"google_compute_{k}"] for k in ("network", "subnetwork", "firewall"))
+    assert network["auto_create_subnetworks"] is False, "one subnetwork, in the region"
+    assert subnetwork["private_ip_google_access"] is True, "workers have no public address"
+    assert (firewall["direction"], firewall["source_tags"], firewall["target_tags"]) == (
+        "INGRESS",
+        ["dataflow"],
+        ["dataflow"],
+    )
+    assert not firewall["source_ranges"]
+    assert [(each["protocol"], each["ports"]) for each in firewall["allow"]] == [("tcp", ["12345-12346"])]
