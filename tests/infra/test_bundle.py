@@ -208,6 +208,16 @@ def test_a_torn_zip_of_an_interrupted_run_is_written_again(tree: Path) -> None:
     assert code.functions.read_bytes() == whole
 
 
+def test_half_a_zip_never_has_the_name_of_a_whole_one(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(half: Path, whole: Path) -> Path:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "replace", breaks)
+    with pytest.raises(OSError, match="no space left"):
+        bundle.build(tree)
+    assert list((tree / "build").glob("*.zip")) == []
+
+
 def test_the_commit_of_deployed_code_is_found_by_its_tag(tree: Path) -> None:
     first = committed(tree, "one")
     code = bundle.build(tree)

@@ -339,4 +339,5 @@ def test_everything_that_takes_labels_has_ours(plan: dict[str, Any], resources: 
     assert providers["google"]["expressions"]["default_labels"] == {"references": ["local.labels"]}
     # The provider's default labels do not reach these.
     beside = [r for r in resources if "user_labels" in r["values"]]
-    assert [r["address"] for r in beside if (r["values"]["user_labels"] or {}).get("app") != "dropfit"] == []
+    ours = {"app": "dropfit", "environment": "dev", "deployment": "dropfit"}
+    assert [r["address"] for r in beside if r["values"]["user_labels"] != ours] == []
