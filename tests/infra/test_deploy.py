@@ -12,6 +12,7 @@ import pytest
 from google_api import Fault
 from on_stage import BAD, FINE, OUTPUTS, WANTED, Stage
 
+from dropfit import settings
 from infra.deploy import advice, apis, bundle, deploy, doctor, images
 
 SHOWN = ["plan", "show"]
