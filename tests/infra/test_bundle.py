@@ -218,6 +218,11 @@ def test_half_a_zip_never_has_the_name_of_a_whole_one(tree: Path, monkeypatch: p
     assert list((tree / "build").glob("*.zip")) == []
 
 
+def test_make_bundle_is_this() -> None:
+    assert "\nbundle: env ##" in (makefile := (ROOT / "Makefile").read_text())
+    assert "\n\t@$(BIN)/python -m infra.deploy.bundle $(ARGS)\n" in makefile
+
+
 def test_the_commit_of_deployed_code_is_found_by_its_tag(tree: Path) -> None:
     first = committed(tree, "one")
     code = bundle.build(tree)

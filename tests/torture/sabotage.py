@@ -27,9 +27,7 @@ import red
 from red import ROOT, Figure
 
 TABLE = Path(__file__).parent / "sabotages"
-NOT_COPIED = {".git", ".dropfit", "build", "dist", "node_modules"}
-WITH_TERRAFORM = (".tf", ".tfvars", ".tftest.hcl")
-"""What of is broken only Terraform can plan."""
+NOT_COPIED = {".git", ".dropfit", "build", "dist"}
 
 
 class Sabotage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +50,8 @@ class Sabotage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def wants_terraform(self) -> bool:
         """Whether its tests plan."""
-        return self.file.endswith(WITH_TERRAFORM)
+        modules = {test.partition("::")[0] for test in self.red}
+        return self.file.endswith(".tf") or any("planning" in (ROOT / module).read_text() for module in modules)
 
     def text(self, root: Path = ROOT) -> str:
         """The file, broken.
@@ -66,15 +65,16 @@ class Sabotage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return whole.replace(self.old, self.new)
 
 
-def table() -> dict[str, Sabotage]:
-    """All of them: file of the table and what it breaks -> sabotage."""
+def table(root: Path = ROOT) -> dict[str, Sabotage]:
+    """All of them: file of the table and what it breaks -> sabotage; a tfvars file that is somebody's own is theirs."""
     found = {}
     for file in sorted(TABLE.glob("*.toml")):
         for each in msgspec.convert(tomllib.loads(file.read_text())["sabotage"], list[Sabotage]):
             name = f"{file.stem}: {each.breaks}"
             if name in found:
                 raise ValueError(f"{name} is in the table twice")
-            found[name] = each
+            if not each.file.endswith(".tfvars") or "your-project" in (root / each.file).read_text():
+                found[name] = each
     return found
 
 

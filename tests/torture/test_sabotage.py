@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import sabotage
@@ -44,6 +45,15 @@ def test_a_text_that_is_not_there_ends_the_proof() -> None:
     gone = sabotage.Sabotage("nothing", "Makefile", "this stands nowhere", "", ("x",))
     with pytest.raises(LookupError, match="Makefile holds 0 times what is to be broken"):
         gone.text()
+
+
+def test_a_tfvars_file_that_is_somebodys_own_is_not_sabotaged(tmp_path: Path) -> None:
+    (tmp_path / "infra").mkdir()
+    for name in ("dev", "prod"):
+        (tmp_path / "infra" / f"{name}.tfvars").write_text('project = "acme-dev"\n')
+    left = sabotage.table(tmp_path)
+    assert len(left) > 500
+    assert not [each.file for each in left.values() if each.file.endswith(".tfvars")]
 
 
 def test_a_part_is_the_same_for_the_same_seed() -> None:
