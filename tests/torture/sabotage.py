@@ -66,7 +66,7 @@ class Sabotage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def table(root: Path = ROOT) -> dict[str, Sabotage]:
-    """All of them: file of the table and what it breaks -> sabotage; a tfvars file that is somebody's own is theirs."""
+    """All of them: file of the table and what it breaks -> sabotage. A tfvars file of somebody's own is left out."""
     found = {}
     for file in sorted(TABLE.glob("*.toml")):
         for each in msgspec.convert(tomllib.loads(file.read_text())["sabotage"], list[Sabotage]):
