@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.deploy import bundle
@@ -252,6 +252,7 @@ def committed(tree: Path, message: str) -> str:
     return git("rev-parse", "HEAD")
 
 
+@settings(deadline=None)  # a busy machine is no fault of the zip
 @given(st.dictionaries(NAMES, st.binary(max_size=40), max_size=8), st.randoms())
 def test_a_zip_depends_on_names_and_bytes_alone_and_holds_them(files: dict[str, bytes], chance: Random) -> None:
     shuffled = list(files.items())
@@ -263,6 +264,7 @@ def test_a_zip_depends_on_names_and_bytes_alone_and_holds_them(files: dict[str, 
         assert {entry.compress_type for entry in archive.infolist()} <= {zipfile.ZIP_STORED}
 
 
+@settings(deadline=None)  # a busy machine is no fault of the zip
 @given(st.dictionaries(NAMES, st.binary(max_size=8), max_size=4), st.dictionaries(NAMES, st.binary(max_size=8)))
 def test_two_zips_are_equal_only_when_their_files_are(one: dict[str, bytes], other: dict[str, bytes]) -> None:
     assert (bundle.zipped(one) == bundle.zipped(other)) == (one == other)
