@@ -241,6 +241,11 @@ variable "alert_emails" {
   type        = set(string)
   default     = []
   nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.alert_emails : can(regex("^[^@: ]+@[^@: ]+[.][^@: ]+$", email))])
+    error_message = "Write addresses as you would to send a mail: you@example.com, with no user: or group: before it."
+  }
 }
 
 variable "monthly_budget" {

@@ -109,14 +109,14 @@ def put(
 ) -> None:
     """Take an upload that was accepted out of every training from now on, such as one released by mistake.
 
-    Deleting the object does not: what was accepted stays in use. `release` brings it back. `dropfit train` then
-    trains without it at once, and `dropfit rollback` serves what was served before it.
+    Deleting the object does not: what was accepted stays in use. `release` brings it back. `dropfit rollback` serves
+    what was served before it. `dropfit train` trains without it at once, and the gate judges what comes of it.
     """
     from . import quarantine
 
     for receipt in quarantine.put(deployment.connect()[1], name, person(), reason):
         out.print(f"taken out: {plain(receipt.object.name)}, generation {receipt.object.generation}")
-    out.print("`dropfit train` trains without it now")
+    out.print("what is served stays: `dropfit rollback VERSION` serves one made without it; `dropfit train` fits one")
 
 
 def _listed(found: Sequence[Mapping[str, Any]]) -> Any:

@@ -15,7 +15,6 @@ import functools
 import hashlib
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,11 +35,12 @@ from .kinds import (
     Target,
     Timestamp,
 )
-from .rulecheck import check
+from .problemcheck import RESERVED, check_contract, check_problem
 from .rules import Deny, Monotone, Policy
 
 __all__ = [
     "METRICS",
+    "RESERVED",
     "Category",
     "Column",
     "Columns",
@@ -64,9 +64,6 @@ __all__ = [
 
 Columns = Mapping[str, np.ndarray[Any, Any]]
 """A row batch: column name -> array of shape (rows,)."""
-
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
-RESERVED = frozenset({"prediction", "probabilities", "policy", "model_version", "predicted_at"})
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,32 +94,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself, naming the columns."""
-        names = [*(f.name for f in self.inputs), self.target.name]
-        bad = [n for n in names if not NAME.match(n) or n.lower() in RESERVED]
-        if bad:
-            raise ContractError(f"{self.name}: not usable as column names: {', '.join(bad)}")
-        # BigQuery does not tell Leaf from leaf.
-        if len({n.lower() for n in names}) != len(names):
-            raise ContractError(f"{self.name}: a column is named twice: {', '.join(names)}")
-        unknown = set(self.key) - {f.name for f in self.features}
-        if unknown or not self.key:
-            raise ContractError(f"{self.name}: the key must name features; {sorted(unknown)} are none")
-        loose = [f.name for f in self.features if f.name not in self.key and not self._given(f)]
-        if loose:
-            raise ContractError(
-                f"{self.name}: {', '.join(loose)} must be in the key, or be given_by columns of the key: else a row "
-                "of the table would say something else than a request"
-            )
-        sizes = [len(group) for group in self.backoff]
-        if sizes != sorted(set(sizes), reverse=True) or any(g != self.key[: len(g)] for g in self.backoff):
-            raise ContractError(
-                f"{self.name}: backoff must be beginnings of the key ({', '.join(self.key)}), the longest first"
-            )
-        check(self.policy, self.inputs, self.target)
-
-    def _given(self, feature: Feature) -> bool:
-        by = feature.given_by if isinstance(feature, Number) else ()
-        return bool(by) and set(by) <= set(self.key)
+        check_contract(self)
 
     @property
     def may_be_missing(self) -> tuple[int, ...]:
@@ -173,36 +145,9 @@ class Problem(Contract, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
         super().__post_init__()
-        if not self.columns:
-            raise ContractError(f"{self.name}: say which columns a file holds")
-        measured = METRICS[type(self.target)]
-        if self.gate.metric and self.gate.metric not in measured:
-            raise ContractError(f"{self.name}: the gate can decide by {', '.join(measured)}, not {self.gate.metric}")
-        strange = set(self.gate.slices) - {f.name for f in self.features}
-        if strange:
-            raise ContractError(
-                f"{self.name}: the gate's slices must be features; {', '.join(sorted(strange))} are none"
-            )
-        if bool(self.derived) != (self.derive is not None):
-            raise ContractError(f"{self.name}: derived features and derive belong together")
-        if self.window < 0:
-            raise ContractError(f"{self.name}: window is a number of uploads, or 0 for all")
+        check_problem(self)
         for function in (self.prepare, self.derive, self.estimator):
             source_sha256(function)  # now, and remembered: the file may be edited while this process goes on
-        if self.prepare is None:
-            self._check_columns()
-
-    def _check_columns(self) -> None:
-        """Without prepare the file's columns are the features, target, identity and time."""
-        held = {c.name: c for c in self.columns}
-        missing = [n for n in self.kept if n not in held]
-        if missing:
-            raise ContractError(f"{self.name}: no column or prepare gives {', '.join(missing)}")
-        wanted = {f.name: type(f) for f in self.features}
-        wanted[self.target.name] = Category if isinstance(self.target, Label) else Number
-        other = [n for n, kind in wanted.items() if not isinstance(held[n], kind)]
-        if other:
-            raise ContractError(f"{self.name}: columns are of another kind than what they feed: {', '.join(other)}")
 
     @property
     def contract(self) -> Contract:

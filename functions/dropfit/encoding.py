@@ -99,7 +99,7 @@ class Encoder:
             raise ArtifactError(f"{contract.name} needs the derive function of its problem, and there is none")
         self.contract = contract
         self.encoding = encoding
-        self.derive = derive
+        self.derive = derive if contract.derived else None  # a version from before the first derive needs none
         self.codes = {
             name: {value: float(code) for code, value in enumerate(values)}
             for name, values in encoding.vocabularies.items()

@@ -142,13 +142,18 @@ def disk() -> Iterator[None]:
         raise Unavailable(f"this machine's disk is full ({error}); it is tried again once there is room") from error
 
 
+NO_LOGIN = "there are no credentials for Google Cloud on this machine: `gcloud auth application-default login`"
+
+
 def of_google(what: str, error: Exception) -> DropfitError:
     """Ours for one of Google's: a 4xx will be refused again, all else may pass.
 
     Args:
         what: which object or table.
-        error: from google.api_core, google.auth or their transport.
+        error: from google.api_core, google.auth or their transport, which this module does not import.
     """
+    if type(error).__name__ == "DefaultCredentialsError" and "default credentials were not found" in str(error):
+        return Unavailable(f"{what}: {NO_LOGIN}")
     code = getattr(error, "code", None)
     final = isinstance(code, int) and 400 <= code < 500 and not is_transient(error)
     return (Refused if final else Unavailable)(f"{what}: {error}")

@@ -151,8 +151,9 @@ def opponent(problem: Problem, where: Array, held: Array, known: Seen) -> tuple[
 def why(problem: Problem, columns: Columns, represented: Represented, known: Seen) -> str:
     """The reason of a representation, and what to upload where there is none."""
     fresh = ~known.fitted
-    word = "day" if columns[problem.time].dtype.kind == "M" else "block"
-    days = len(np.unique(blocks(problem, columns)[fresh]))
+    where = blocks(problem, columns)
+    word = "day" if _days(columns[problem.time]) else "block"
+    days = len(np.unique(where[fresh]))
     new = f"{_count(int(fresh.sum()), 'row')} of {_count(days, word)} are new to it"
     if represented == "final":
         return f"{new}, so the served model is scored on the newest of them"
@@ -162,6 +163,11 @@ def why(problem: Problem, columns: Columns, represented: Represented, known: See
         f"only {new}, and it takes {least(problem):,} rows of 2 {word}s that neither has learned from. Upload "
         f"{word}s that are not in yet; these rows are kept, and count in the next training"
     )
+
+
+def _days(times: Array) -> bool:
+    """Whether a block is one day, and not some of a long time's."""
+    return times.dtype.kind == "M" and len(np.unique(times.astype("datetime64[D]"))) <= MOST
 
 
 def _count(number: int, word: str) -> str:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, TextIO
 
 import msgspec
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from . import cells
 from .batches import ROWS, Batch, Broken
 from .batches import Caps as Caps
-from .contract import Category, Columns, Feature, Number, Probability, Problem, Quantity, describe
+from .contract import Category, Columns, Feature, Label, Number, Probability, Problem, Quantity, describe
 from .encoding import length, take
 from .errors import BadFile, legible
 from .instances import optional
@@ -26,6 +26,7 @@ from .sheet import MARKS, Sheet, unguarded
 
 Array = np.ndarray[Any, Any]
 NAMED = 30
+KINDS = {"f": "numbers", "O": "text", "M": "dates"}
 
 
 class Ingested(msgspec.Struct, frozen=True):
@@ -134,6 +135,8 @@ def part(problem: Problem, batch: Batch) -> tuple[Columns, cells.Marks]:
     prepared: dict[str, Array] = take(typed, kept)
     if problem.prepare is not None:
         prepared.update(_prepare(problem, prepared))
+        wanted = {problem.time: "fM", problem.target.name: "O" if isinstance(problem.target, Label) else "f"}
+        _check_kinds(wanted, prepared)
     again = cells.Marks(len(kept))
     for feature in problem.features:
         cells.within(feature, prepared[feature.name], again)
@@ -184,17 +187,29 @@ def through_prepare(problem: Problem, features: Sequence[Feature], table: Any, m
 def _prepare(problem: Problem, columns: Columns) -> Columns:
     assert problem.prepare is not None  # noqa: S101 (the caller asked)
     try:
-        made = {name: _column(problem, name, values) for name, values in problem.prepare(columns).items()}
+        made = {name: _column(name, values) for name, values in problem.prepare(columns).items()}
         lost = [n for n in problem.kept if n not in made and n not in columns]
         short = [n for n, values in made.items() if len(values) != length(columns)]
     except Exception as error:  # the adopter's code may raise anything
         raise BadFile(f"problem.py's prepare raised {describe(error)}", "prepare") from error
     if lost or short:
         raise BadFile(f"problem.py's prepare gave no (whole) column {', '.join(lost + short)}", "prepare")
+    _check_kinds({f.name: "f" if isinstance(f, Number) else "O" for f in problem.features}, {**columns, **made})
     return made
 
 
-def _column(problem: Problem, name: str, values: Any) -> Array:
+def _check_kinds(wanted: Mapping[str, str], columns: Columns) -> None:
+    """Refuse what prepare gave, or left as the file has it, where it is of another kind than is wanted."""
+    strange = [
+        f"{name} must hold {' or '.join(KINDS[kind] for kind in kinds)} and holds {KINDS[columns[name].dtype.kind]}"
+        for name, kinds in wanted.items()
+        if columns[name].dtype.kind not in kinds
+    ]
+    if strange:
+        raise BadFile(f"problem.py's prepare: {'; '.join(strange)}", "prepare")
+
+
+def _column(name: str, values: Any) -> Array:
     """What prepare gave, as a row batch holds it."""
     array = np.asarray(values)
     if array.dtype.kind in "biuf":
@@ -205,8 +220,7 @@ def _column(problem: Problem, name: str, values: Any) -> Array:
         array = np.array([None if v is None or v != v else v for v in array.tolist()], dtype=object)
         if not all(v is None or isinstance(v, str) for v in array):
             raise TypeError(f"{name} holds something else than text")
-    kinds = {f.name: "f" if isinstance(f, Number) else "O" for f in problem.features}
-    if array.dtype.kind not in kinds.get(name, "fOM"):
+    if array.dtype.kind not in KINDS:
         raise TypeError(f"{name} is an array of {array.dtype}")
     return array
 

@@ -16,6 +16,13 @@ def ordered(what: str, minimum: float | None, maximum: float | None) -> None:
         raise ContractError(f"{what}: minimum {minimum:g} is above maximum {maximum:g}")
 
 
+def tuples(who: str, **given: object) -> None:
+    """Refuse a name, or a list, where a tuple is due: `("plan")` lacks the comma that makes it one."""
+    for what, value in given.items():
+        if not isinstance(value, tuple):
+            raise ContractError(f"{who}: {what} must be a tuple; one of a single entry has a comma: {what}=(...,)")
+
+
 class Number(msgspec.Struct, frozen=True, kw_only=True, tag="number", omit_defaults=True):
     """A numeric column.
 
@@ -41,6 +48,7 @@ class Number(msgspec.Struct, frozen=True, kw_only=True, tag="number", omit_defau
     def __post_init__(self) -> None:
         """Refuse bounds that nothing can keep."""
         ordered(self.name, self.minimum, self.maximum)
+        tuples(self.name, given_by=self.given_by)
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True, tag="category", omit_defaults=True):
@@ -59,6 +67,10 @@ class Category(msgspec.Struct, frozen=True, kw_only=True, tag="category", omit_d
     max_length: int = 128
     missing: bool = False
     description: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what names no values."""
+        tuples(self.name, values=self.values)
 
 
 class Timestamp(msgspec.Struct, frozen=True, kw_only=True, tag="timestamp", omit_defaults=True):
@@ -84,6 +96,10 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, tag="label"):
 
     name: str
     values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what names no labels."""
+        tuples(self.name, values=self.values)
 
 
 class Quantity(msgspec.Struct, frozen=True, kw_only=True, tag="quantity"):
@@ -125,6 +141,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what cannot judge."""
+        tuples("gate", slices=self.slices)
         if not 0 < self.holdout_share < 1 or self.minimum_rows < 1 or self.slice_rows < 1:
             raise ContractError("gate: holdout_share lies between 0 and 1; minimum_rows and slice_rows are 1 or more")
         if not (0 <= self.tolerance < 1 and 0 <= self.slice_tolerance < 1):

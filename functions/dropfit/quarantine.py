@@ -137,6 +137,8 @@ def _next(receipt: Receipt, has_rows: bool) -> str:
         return f"correct the file and upload it again; if it is what you mean, {release_it}{aside}"
     if receipt.code == WITHDRAWN:
         return f"`dropfit quarantine release {short}` takes it in again"
+    if receipt.code == "prepare":
+        return f"mend problem.py; then `dropfit quarantine release {short}` has the file read once more"
     return (
         "correct the file and upload it again. A fault of form cannot be overridden; after a change of problem.py or "
         f"of a setting, `dropfit quarantine release {short}` has it read once more"

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import NotFound, Refused, Unavailable, is_transient
+from .errors import NotFound, Refused, Unavailable, is_transient, of_google
 
 TIMEOUT = 30.0
 """Seconds for one request."""
@@ -98,7 +98,7 @@ class Api:
                 raise Refused(told, status, reason, said) from error
             raise Unavailable(told) from error
         except (requests.RequestException, GoogleAuthError, RetryError, ValueError) as error:
-            raise Unavailable(f"{url}: {error}") from error
+            raise of_google(url, error) from error
         return document if isinstance(document, dict) else {}
 
     def _once(self, method: str, url: str, **more: Any) -> Any:

@@ -167,8 +167,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     missing = [names[field] for field in required if field not in given]
     if missing:
         raise SettingsError(
-            f"not set: {', '.join(missing)}. On a laptop run `dropfit up`, or `set -a; . .dropfit/env`; "
-            "in the cloud Terraform sets them."
+            f"not set: {', '.join(missing)}. For the laptop's cloud run `dropfit up`; for a deployment, say dev, "
+            "`set -a; . .dropfit/dev.env; set +a`, a file that `dropfit deploy dev` writes."
         )
     try:
         return msgspec.convert(given, Settings, strict=False)

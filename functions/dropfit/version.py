@@ -88,9 +88,9 @@ def _scorer(registry: Registry, problem: Problem, manifest: Manifest, stored: Mo
 
 
 def _check_derive(manifest: Manifest, problem: Problem) -> None:
-    if manifest.derive_sha256 != problem.derive_sha256:
+    if manifest.contract.derived and manifest.derive_sha256 != problem.derive_sha256:
         raise ArtifactError(
-            f"version {manifest.version} was trained with derive {manifest.derive_sha256[:12] or 'none'}, "
+            f"version {manifest.version} was trained with derive {manifest.derive_sha256[:12]}, "
             f"deployed is {problem.derive_sha256[:12] or 'none'}: deploy the code it was trained with, or train again"
         )
 

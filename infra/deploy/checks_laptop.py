@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dropfit import settings
-from dropfit.errors import DropfitError, Refused, Unavailable
+from dropfit.errors import DropfitError, Refused, Unavailable, legible
 
 from .environment import INFRA, ROOT
 from .look import Check, Look, Told, fail, ok, unseen, warn
@@ -43,6 +43,7 @@ def terraform(_: Look) -> Iterator[Told]:
         yield ok(f"{version} at {found}; {wanted} is enough")
 
 
+FILES = 5
 OTHERWISE = "Or set the environment variable TERRAFORM to the one to run."
 
 
@@ -54,11 +55,13 @@ def git(_: Look) -> Iterator[Told]:
     except (OSError, subprocess.SubprocessError):
         yield ok("no git here; what is deployed is named by its content")
         return
-    changed = len(done.stdout.splitlines())
+    changed = [line[3:] for line in done.stdout.splitlines()]
     if changed:
-        says = f"{changed} {'files differ' if changed > 1 else 'file differs'} from the last commit"
+        says = f"{len(changed)} {'files differ' if len(changed) > 1 else 'file differs'} from the last commit"
+        named = ", ".join(legible(name, 100) for name in changed[:FILES]) + (" ..." if len(changed) > FILES else "")
         yield warn(
-            f"{says}: nobody else can deploy the same", "Commit first, or go on: this is only so that you know."
+            f"{says}: nobody else can deploy the same",
+            f"{named}: commit first, or go on: this is only so that you know.",
         )
     else:
         yield ok("all that is deployed is committed")

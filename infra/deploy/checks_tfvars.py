@@ -35,6 +35,8 @@ print(sys.modules[sys.argv[1].partition(":")[0]].__file__)
 """
 """What a function does with its problem when it starts."""
 SECONDS = 120.0
+ADDRESS = r"^[^@: ]+@[^@: ]+[.][^@: ]+$"
+"""As infra/variables.tf has it."""
 TYPES = (
     (r"Expected `int`, got `\w+`", "it must be a whole number"),
     (r"Expected `float`, got `\w+`", "it must be a number"),
@@ -49,6 +51,7 @@ def values(look: Look) -> Iterator[Told]:
     """Will Google take the labels, the schedule and the sizes?"""
     environment = look.environment
     wrong = [_wrong(look, where, says) for where, right, says in _sizes(environment) if not right]
+    wrong += _emails(look)
     for form, message in _declared()["sweep_schedule"].forms:
         if not re.search(form, environment.sweep_schedule):
             wrong.append(_wrong(look, "sweep_schedule", f"{environment.sweep_schedule!r} is no schedule: {message}"))
@@ -57,6 +60,13 @@ def values(look: Look) -> Iterator[Told]:
         if not (re.search(key_form, key) and re.search(value_form, value)):
             wrong.append(_wrong(look, "labels", f"label {key} = {value!r}: {_message('labels', 'label_key')}"))
     yield from wrong or [ok(f"{environment.name} in {environment.project}, {environment.region}")]
+
+
+def _emails(look: Look) -> Iterator[Told]:
+    message = _message("alert_emails", "regex")
+    for email in look.environment.alert_emails:
+        if not re.search(ADDRESS, email):
+            yield _wrong(look, "alert_emails", f"{legible(email, 100)!r} is no address. {message}")
 
 
 def _sizes(environment: Environment) -> Iterator[tuple[str, bool, str]]:

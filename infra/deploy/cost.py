@@ -99,7 +99,9 @@ def read_prices(file: Path | None = None) -> dict[str, Price]:
 def _tables(file: Path) -> dict[str, dict[str, Any]]:
     try:
         found = tomllib.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise SettingsError(f"{file} cannot be read as TOML: {error}") from error
     if stray := sorted(name for name, table in found.items() if not isinstance(table, dict)):
         raise SettingsError(f"{file}: {', '.join(stray)} stands outside of any [price]")

@@ -116,3 +116,13 @@ run "a_log_that_is_kept_too_shortly_to_count_in_is_refused" {
 
   expect_failures = [google_logging_project_bucket_config.predictions]
 }
+
+run "an_alert_to_no_address_is_refused" {
+  command = plan
+
+  variables {
+    alert_emails = ["user:oncall@acme.example"]
+  }
+
+  expect_failures = [var.alert_emails]
+}

@@ -5,25 +5,30 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from stand_ins import Checkout
+from build_steps import (
+    BUILD,
+    FILE,
+    ROOT,
+    SCRIPTS,
+    STEPS,
+    TOOLS,
+    VARIABLE,
+    YAMLLINT,
+    built,
+    environment,
+    scripts,
+    tell,
+)
 
 from infra.deploy import stillborn
 from infra.deploy.deploy import FOUNDATION
 from infra.deploy.terraform import PREFIX
 from infra.deploy.trial import PATIENCE
 
-ROOT = Path(__file__).parents[2]
-FILE = ROOT / "cloudbuild.yaml"
-BUILD: dict[str, Any] = yaml.safe_load(FILE.read_text())
-STEPS: list[dict[str, Any]] = BUILD["steps"]
-SCRIPTS = {step["id"]: step["script"] for step in STEPS}
-TOOLS = ROOT / ".venv-infra" / "bin"
 SETTABLE = {
     *("artifacts", "availableSecrets", "dependencies", "images", "logsBucket", "options", "queueTtl", "secrets"),
     *("serviceAccount", "source", "steps", "substitutions", "tags", "timeout"),
@@ -39,38 +44,6 @@ BUILT_IN = {
     *("PROJECT_ID", "PROJECT_NUMBER", "BUILD_ID", "LOCATION", "TRIGGER_NAME", "COMMIT_SHA", "REVISION_ID"),
     *("SHORT_SHA", "REPO_NAME", "REPO_FULL_NAME", "BRANCH_NAME", "TAG_NAME", "REF_NAME"),
 }
-YAMLLINT = (
-    "{extends: default, rules: {line-length: {max: 120}, document-start: disable, truthy: {check-keys: false}, "
-    "comments: {min-spaces-from-content: 1}}}"
-)
-VARIABLE = re.compile(r"\$\{?([A-Z_][A-Z0-9_]*)\b")
-
-
-def environment(action: str, branch: str, **more: str) -> dict[str, str]:
-    """What Cloud Build gives every step."""
-    named = {**BUILD["substitutions"], "_ACTION": action, "BRANCH_NAME": branch, "PROJECT_ID": "acme-dev", **more}
-    return named | dict(each.split("=", 1) for each in BUILD["options"]["env"])
-
-
-def built(folder: Path, environ: dict[str, str], fails: str = "nothing", **more: str) -> tuple[Checkout, str]:
-    """Run the steps until one fails: the checkout, and the step that failed."""
-    checkout = Checkout(folder, fails, **more)
-    for step in STEPS:
-        if checkout.run(step["script"], environ):
-            return checkout, str(step["id"])
-    return checkout, ""
-
-
-def filled(template: str, known: dict[str, str]) -> str:
-    """A template with its substitutions."""
-    return re.sub(r"\$\{(\w+)\}", lambda found: known[found[1]], template)
-
-
-def scripts() -> str:
-    """All shell that a build runs."""
-    return "\n".join(
-        [*SCRIPTS.values(), *(f.read_text() for f in sorted((ROOT / "infra" / "pipeline").glob("*.sh")))]
-    )
 
 
 def test_it_has_only_fields_that_a_build_has() -> None:
@@ -332,9 +305,3 @@ def test_shellcheck_finds_nothing(script: str, tmp_path: Path) -> None:
         file = tmp_path / "step.sh"
         file.write_text(SCRIPTS[script])
     tell(TOOLS / "shellcheck", "-s", "sh", file)
-
-
-def tell(*command: object) -> None:
-    """Run a tool; what it finds is shown."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr

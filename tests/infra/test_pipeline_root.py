@@ -184,7 +184,7 @@ def test_a_trigger_builds_as_the_account_and_into_the_bucket_that_cloudbuild_nam
     pipeline: list[dict[str, Any]],
 ) -> None:
     """Pull requests run the code of strangers: their account only reads."""
-    from test_cloudbuild import BUILD, filled
+    from build_steps import BUILD, filled
 
     triggers = {t["substitutions"]["_ACTION"]: t for t in triggered(pipeline)}
     events = {action: t["repository_event_config"][0] for action, t in triggers.items()}
@@ -209,7 +209,7 @@ def triggered(pipeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_its_triggers_set_what_cloudbuild_takes(pipeline: list[dict[str, Any]]) -> None:
-    from test_cloudbuild import BUILD
+    from build_steps import BUILD
 
     triggers = triggered(pipeline)
     assert len(triggers) == 2

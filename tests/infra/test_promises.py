@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from grants import Grant, allowed_prefixes, by_member, grants
+from planned_resources import Resource, bucket, named
 from planning import VARIABLES, planned
 
-from infra.deploy.holdings import DATA
-
 pytestmark = pytest.mark.infra
-Resource = dict[str, Any]
 
 OPERATORS, UPLOADERS = "group:ml@acme.example", "group:data@acme.example"
 INVOKER, ANALYSTS = "serviceAccount:shop@acme-shop.iam.gserviceaccount.com", "group:analysts@acme.example"
@@ -36,10 +33,6 @@ DEFAULT_ACCOUNT = re.compile(
 
 def account(runtime: str) -> str:
     return f"serviceAccount:dropfit-{runtime}@acme-dev.iam.gserviceaccount.com"
-
-
-def bucket(what: str) -> str:
-    return f"acme-dev-dropfit-{what}"
 
 
 MAY = {
@@ -102,12 +95,6 @@ def public(infra: Path) -> list[Resource]:
     """The resources of a deployment whose predict is public."""
     plan = planned(infra, VARIABLES | {"predict_public": True})
     return list(plan["planned_values"]["root_module"]["resources"])
-
-
-def named(resources: list[Resource], *kinds: str) -> list[Resource]:
-    picked = [resource for resource in resources if resource["type"] in kinds]
-    assert picked, f"there is no {kinds}"
-    return picked
 
 
 # Who
@@ -303,41 +290,3 @@ def test_every_account_is_somebodys(resources: list[Resource]) -> None:
     made = {f"{r['values']['account_id']}@" for r in named(resources, "google_service_account")}
     used = str([r["values"] for r in resources if "_iam_" not in r["type"] and r["type"] != "google_service_account"])
     assert {account for account in made if account not in used} == set()
-
-
-# What it lies in
-
-
-def test_no_bucket_can_be_made_public(resources: list[Resource]) -> None:
-    buckets = named(resources, "google_storage_bucket")
-    assert {b["values"]["name"] for b in buckets} >= {
-        bucket(w) for w in ("landing", "data", "models", "source", "logs")
-    }
-    for made in buckets:
-        assert made["values"]["public_access_prevention"] == "enforced", made["address"]
-        assert made["values"]["uniform_bucket_level_access"] is True, made["address"]
-
-
-def test_what_can_be_protected_from_deletion_is(resources: list[Resource]) -> None:
-    can = [resource for resource in resources if "deletion_protection" in resource["values"]]
-    assert {r["values"]["name"] for r in can} >= {
-        f"dropfit-{r}" for r in ("on-upload", "predict", "retrain", "sweep")
-    }
-    assert [r["address"] for r in can if r["values"]["deletion_protection"] is not True] == []
-    kept = {r["address"] for r in resources if r["values"].get("deletion_policy") == "PREVENT"}
-    assert kept == DATA, "`dropfit destroy` and Terraform hold the same for data"
-    assert kept == {
-        *(f"google_storage_bucket.{what}" for what in ("landing", "data", "models")),
-        "google_bigquery_dataset.predictions",
-        "google_logging_project_bucket_config.predictions",
-    }
-
-
-def test_everything_that_takes_labels_has_ours(plan: dict[str, Any], resources: list[Resource]) -> None:
-    providers = plan["configuration"]["provider_config"]
-    assert [name for name in providers if name not in ("google", "terraform")] == [], "each would need the labels"
-    assert providers["google"]["expressions"]["default_labels"] == {"references": ["local.labels"]}
-    # The provider's default labels do not reach these.
-    beside = [r for r in resources if "user_labels" in r["values"]]
-    ours = {"app": "dropfit", "environment": "dev", "deployment": "dropfit"}
-    assert [r["address"] for r in beside if r["values"]["user_labels"] != ours] == []

@@ -6,9 +6,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from build_api import Google as Builds
 from healthy import OWN, TOPIC, bucket, healthy, newborn
 from on_stage import WANTED, Stage
-from test_images import Google as Builds
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from build_steps import SCRIPTS, STEPS, TOOLS, VARIABLE, YAMLLINT, tell
 from stand_ins import Checkout
-from test_cloudbuild import SCRIPTS, STEPS, TOOLS, VARIABLE, YAMLLINT, tell
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"

@@ -54,3 +54,16 @@ def house(deployment: Callable[..., Settings]) -> Callable[..., House]:
         return House(deployment(DROPFIT_PROBLEM=problem, **more))
 
     return make
+
+
+@pytest.fixture
+def there(deployment: Callable[..., Settings]) -> Settings:
+    """A deployment whose setting says Dataflow."""
+    return deployment(
+        DROPFIT_RUNNER="DataflowRunner",
+        DROPFIT_REGION="us-central1",
+        DROPFIT_WORKER_ACCOUNT="worker@p-project.iam.gserviceaccount.com",
+        DROPFIT_WORKER_IMAGE="us-docker.pkg.dev/p-project/dropfit/worker:abc",
+        DROPFIT_MAX_WORKERS="7",
+        DROPFIT_SUBNETWORK="regions/us-central1/subnetworks/batch",
+    )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import queue
 import random
+import re
 import shutil
 import tempfile
 import tomllib
@@ -28,6 +29,8 @@ from red import ROOT, Figure
 
 TABLE = Path(__file__).parent / "sabotages"
 NOT_COPIED = {".git", ".dropfit", "build", "dist"}
+PLANS = re.compile(r"^from (planning|planned_resources|watched) import", re.MULTILINE)
+"""In a module of tests that looks at plans."""
 
 
 class Sabotage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +54,7 @@ class Sabotage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def wants_terraform(self) -> bool:
         """Whether its tests plan."""
         modules = {test.partition("::")[0] for test in self.red}
-        return self.file.endswith(".tf") or any("planning" in (ROOT / module).read_text() for module in modules)
+        return self.file.endswith(".tf") or any(PLANS.search((ROOT / module).read_text()) for module in modules)
 
     def text(self, root: Path = ROOT) -> str:
         """The file, broken.

@@ -8,7 +8,8 @@ from typing import Any
 
 import histories
 import pytest
-from histories import LAST, History, Op
+from happenings import Op
+from histories import LAST, History
 from stage import staged
 
 USUAL: dict[str, Any] = {"keep_versions": 2, "gc_grace_seconds": 600.0}

@@ -19,6 +19,7 @@ import slow
 import swaps
 from door import Deployment, Door, Reply, deploy, opened
 from fakes import settings, tea
+from foretelling import Answers
 from mutants import Mutant, Mutants
 from worlds import OURS, as_csv, seasons
 
@@ -148,7 +149,7 @@ def test_every_kind_of_mutant_is_made_and_a_seed_replays_them() -> None:
 
 
 def test_a_reply_of_two_versions_is_found() -> None:
-    answers = swaps.Answers([{"a": 1}, {"a": 2}], 1, {"A": [(0.1, 0.1), (0.2, 0.2)], "B": [(0.3, 0.3), (0.4, 0.4)]})
+    answers = Answers([{"a": 1}, {"a": 2}], 1, {"A": [(0.1, 0.1), (0.2, 0.2)], "B": [(0.3, 0.3), (0.4, 0.4)]})
     load = swaps.Load(Door.__new__(Door), answers, 1, SEED)
     hit, miss = {"value": 0.1, "source": "table"}, {"value": 0.2, "source": "model"}
     assert load.mixed("A", [0, 1], [hit, miss]) == ""

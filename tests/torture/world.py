@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A deployment in memory whose processes can be interrupted at any call they make to storage or BigQuery.
+"""A deployment in memory whose processes (processes.py) can be interrupted at any call to storage or BigQuery.
 
 The orchestration in it is the real one: on_upload, the sweeper, the job's rounds, receipts, lease, registry and a
 person's commands. Only what a machine would compute is stood in for (stage.py): reading a file, fitting, exporting,
@@ -15,198 +15,29 @@ from __future__ import annotations
 import collections
 import datetime as dt
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import time_machine
-from fakes import FakeBucket, settings, tea
+from fake_bucket import FakeBucket
+from fakes import settings, tea
+from processes import CALL_SECONDS, Interruption, Killed, Process, Violation
+from tables_in_memory import FakeWarehouse
 
 import on_upload
 from beam_pipelines import retrain
 from beam_pipelines.intake import Services
 from dropfit import orders, quarantine, refreshes, replay, sweep
 from dropfit.collect import Collector
-from dropfit.errors import DropfitError, NotFound, Unavailable
+from dropfit.errors import DropfitError, Unavailable
 from dropfit.events import FINALIZED, source_of
 from dropfit.lease import Lease
 from dropfit.operations import Desk
 from dropfit.receipts import Receipts, UploadedObject
 from dropfit.registry import Registry
-from dropfit.shift import Count
-from dropfit.storage import Buckets
-from dropfit.tables import TableFacts
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()
-CALL_SECONDS = 0.05
-PATIENCE = 600
-"""Calls after which a process is said to turn in circles; a job makes about a hundred a round."""
-WRITES = frozenset({"create", "replace", "put", "delete", "load", "point_view", "drop"})
-
-
-class Killed(BaseException):
-    """The process is dead: whatever it still calls, in its `finally` blocks too, has no effect."""
-
-
-class Violation(AssertionError):
-    """A written invariant does not hold."""
-
-
-class Interruption(NamedTuple):
-    """Something that happens at a process's call.
-
-    Attributes:
-        at: before or after which of its calls, counted from 1.
-        after: whether that call takes effect first.
-        act: what happens.
-    """
-
-    at: int
-    after: bool
-    act: Callable[[Process], None]
-
-
-class Process:
-    """Something that runs: a job, a function, the sweeper, a person's command.
-
-    Args:
-        world: where.
-        kind: job, function, sweep or person.
-        name: for people.
-        interruptions: what happens to it.
-    """
-
-    def __init__(self, world: World, kind: str, name: str, interruptions: Sequence[Interruption]) -> None:
-        self.world, self.kind, self.name = world, kind, name
-        self.skew = world.skew
-        self.calls = 0
-        self.dead = False
-        self.ended = ""
-        self.suspended = self.begins = False
-        self.version = ""
-        self.faults = 0
-        self._interruptions = list(interruptions)
-        wires = (Wire(self, bucket, bucket.name) for bucket in world.buckets)
-        self.buckets: Buckets = Buckets(*wires)  # type: ignore[arg-type]
-        self.warehouse = Wire(self, world.warehouse, "warehouse")
-
-    def call(self, where: str, method: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        """One call to the outside."""
-        if self.dead:
-            raise Killed
-        self.calls += 1
-        if self.calls > PATIENCE:
-            raise Violation(f"{self.name} turns in circles: {where}.{method}")
-        number = self.calls
-        self.world.pass_time(CALL_SECONDS)
-        self._interrupt(number, False)
-        self._fault(where)
-        answer = function(*given, **named)
-        if method in WRITES:
-            self.world.changed(self, where, method, str(given[0]) if given else "")
-        self._interrupt(number, True)
-        self._fault(where)
-        return answer
-
-    def _fault(self, where: str) -> None:
-        if self.faults:
-            self.faults -= 1
-            raise Unavailable(f"{where} did not answer")
-
-    def _interrupt(self, number: int, after: bool) -> None:
-        due = [i for i in self._interruptions if (i.at, i.after) == (number, after)]
-        for interruption in due:
-            self._interruptions.remove(interruption)
-            interruption.act(self)
-            self.world.show_clock()
-
-    def die(self) -> None:
-        """The power goes off."""
-        self.dead = True
-        self.world.crashes += 1
-        raise Killed
-
-    def launch(self) -> str:
-        """dropfit.launch.Launcher: the job is started, and runs when its time comes."""
-        return str(self.call("launcher", "launch", self.world.start_job))
-
-
-class Wire:
-    """A bucket or the warehouse as one process reaches it."""
-
-    def __init__(self, process: Process, there: Any, name: str) -> None:
-        self._process, self._there, self._name = process, there, name
-
-    def __getattr__(self, method: str) -> Any:
-        there = getattr(self._there, method)
-        if not callable(there) or method in ("uri", "name"):
-            return there
-
-        def call(*given: Any, **named: Any) -> Any:
-            return self._process.call(self._name, method, there, *given, **named)
-
-        return call
-
-
-class Row(NamedTuple):
-    """A row of a table, as far as anybody looks at it."""
-
-    key: str
-    version: str
-
-
-class FakeWarehouse:
-    """dropfit.warehouse.Warehouse in memory: tables and the view.
-
-    Args:
-        world: whose data bucket it loads from, and whose time it is.
-    """
-
-    def __init__(self, world: World) -> None:
-        self.held: dict[str, list[Row]] = {}
-        self.view = ""
-        self.torn = 0
-        self._made: dict[str, dt.datetime] = {}
-        self._world = world
-
-    def load(self, table: str, columns: Any, uris: Sequence[str], cluster: Any, labels: Any) -> None:
-        rows = []
-        for uri in uris:
-            payload = self._world.data.read(uri.removeprefix(f"gs://{self._world.data.name}/"))
-            rows += [Row(*line.split("\t")) for line in payload.decode().splitlines()]
-        if self.torn:
-            self.torn -= 1
-            rows = rows[:-1]
-        self.held[table] = rows
-        self._made.setdefault(table, dt.datetime.fromtimestamp(self._world.now, dt.UTC))
-
-    def facts(self, table: str, key: Any, version: str) -> TableFacts:
-        if table not in self.held:
-            raise NotFound(f"{table} does not exist")
-        rows = self.held[table]
-        return TableFacts(len(rows), len({row.key for row in rows}), 0, sum(row.version != version for row in rows))
-
-    def spread(self, before: str, after: str, numbers: bool) -> list[Count]:
-        """Nothing was predicted: all tables are alike."""
-        if before not in self.held:
-            raise NotFound(f"{before} does not exist")
-        return [Count(0, len(self.held[before]), len(self.held[after]))]
-
-    def point_view(self, table: str) -> None:
-        self.view = table
-
-    def shown(self) -> str:
-        return self.view
-
-    def exists(self, table: str) -> bool:
-        return table in self.held
-
-    def tables(self) -> dict[str, dt.datetime]:
-        return {table: self._made[table] for table in self.held}
-
-    def drop(self, table: str) -> None:
-        self.held.pop(table, None)
-        self._made.pop(table, None)
 
 
 class Event:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from doors import Door
-from fakes import GROUPS, FakeBucket, Shelf, shelve
+from fake_bucket import FakeBucket
+from fakes import GROUPS, Shelf, shelve
 from hypothesis import HealthCheck, settings
 
 from dropfit.contract import Probability
+from dropfit.registry import Registry
 from dropfit.storage import Buckets
 
 # One thread for the small models here: more only get into each other's way. Read when scikit-learn is imported.
@@ -41,6 +43,11 @@ def _no_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def bucket() -> FakeBucket:
     return FakeBucket("data")
+
+
+@pytest.fixture
+def registry(bucket: FakeBucket) -> Registry:
+    return Registry(bucket)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import os
 from typing import Any
 
 import msgspec
-from fakes import FakeBucket, settings, tea
+from fake_bucket import FakeBucket
+from fakes import settings, tea
 
 from dropfit.predictionlog import PredictionLog
 from dropfit.registry import Registry

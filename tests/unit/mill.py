@@ -13,7 +13,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fakes import FakeBucket, Shelf, pots, settings
+from fake_bucket import FakeBucket
+from fakes import Shelf, pots, settings
 
 import beam_pipelines
 from beam_pipelines import retrain

@@ -6,7 +6,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from fakes import FakeBucket, completed, manifest
+from fake_bucket import FakeBucket
+from fakes import completed, manifest
 
 from dropfit.errors import Unavailable
 from dropfit.manifest import Artifact, Input, table_name

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeBucket, csv_of, pots, settings, tea
+from fake_bucket import FakeBucket
+from fakes import csv_of, pots, settings, tea
 
 from beam_pipelines import intake
 from beam_pipelines.intake import Services

@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from repo_files import ROOT, tree, where
 from stand_in import EXAMPLE, own_modules
 
-ROOT = Path(__file__).parents[2]
 PURE = (
     "contract",
     "ingest",
@@ -66,18 +63,10 @@ PURE = (
 GOOGLE = {"storage", "warehouse", "launch", "rest", "logs", "cli"}
 """Modules of dropfit that may import one of Google's packages."""
 SDK = {"google.cloud.storage": "storage", "google.cloud.bigquery": "warehouse"}
-TRAINING_ONLY = (
-    "sklearn",
-    "pandas",
-    "skl2onnx",
-    "onnx",
-    "pyarrow",
-    "scipy",
-    "matplotlib",
-    "apache_beam",
-    "google.cloud.bigquery",
-)
 LINES, BODY = 280, 45
+TEST_LINES = 300
+CATALOGUES = {"tests/torture/guards.py", "tests/torture/mutants.py"}
+"""Lists that may be longer: each entry is short, and stands beside its likes."""
 
 FUNCTIONS = sorted((ROOT / "functions").glob("*.py"))
 DROPFIT = sorted((ROOT / "functions/dropfit").rglob("*.py"))
@@ -87,14 +76,6 @@ DEPLOY = sorted((ROOT / "infra").rglob("*.py"))
 CODE = [*FUNCTIONS, *DROPFIT, *PIPELINES, *LOCALCLOUD, *DEPLOY]
 HOUSE = sorted({*CODE} - own_modules())
 """Without an adopter's problem, which may be as long and speak of flights as it likes."""
-
-
-def where(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
 
 
 def imports(path: Path, top_level: bool = False) -> Iterator[str]:
@@ -185,65 +166,6 @@ def test_nothing_that_runs_code_on_load_is_ever_loaded() -> None:
     assert offenders(CODE, "pickle", "joblib", "cloudpickle", "dill", "marshal", "shelve") == set()
 
 
-IMPORT_ALL = f"""
-import json, sys
-import predict, dropfit.problem
-from dropfit import registry, runtime, serving, version
-print(json.dumps([name for name in {TRAINING_ONLY!r} if name in sys.modules]))
-"""
-
-
-def test_the_predict_path_imports_nothing_that_only_training_needs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL],
-        cwd=ROOT / "functions",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert json.loads(done.stdout) == []
-
-
-IMPORT_UPLOAD = f"""
-import json, sys
-import on_upload
-heavy = {(*TRAINING_ONLY, "onnxruntime")!r}
-print(json.dumps([name for name in heavy if name in sys.modules]))
-"""
-
-
-def test_the_upload_function_imports_nothing_that_only_training_needs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_UPLOAD],
-        cwd=ROOT / "functions",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert json.loads(done.stdout) == []
-
-
-def test_what_the_functions_are_deployed_with_holds_nothing_that_only_training_needs() -> None:
-    listed = {
-        line.split("==")[0].strip().lower().replace("_", "-")
-        for line in (ROOT / "functions/requirements.txt").read_text().splitlines()
-        if "==" in line
-    }
-    assert "onnxruntime" in listed
-    assert not listed & {
-        "scikit-learn",
-        "pandas",
-        "skl2onnx",
-        "onnx",
-        "pyarrow",
-        "scipy",
-        "matplotlib",
-        "apache-beam",
-    }
-
-
 def reads_of_the_environment(path: Path) -> Iterator[str]:
     """What a module takes from os.environ: a variable's name, or `*` for more than that."""
     parsed = tree(path)
@@ -325,45 +247,13 @@ def test_a_room_and_what_is_in_it_fit_on_a_screen_or_two(path: Path) -> None:
     assert {name: lines for name, lines in long.items() if lines > BODY} == {}
 
 
-def tracked() -> list[Path]:
-    """Every file that is committed, or would be."""
-    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        pytest.skip("not a git clone")
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
-def texts() -> Iterator[tuple[str, str]]:
-    for path in tracked():
-        payload = path.read_bytes()
-        if b"\0" not in payload:
-            yield where(path), payload.decode(errors="replace")
-
-
-HOME_PATH = re.compile(r"/(?:home|Users)/[A-Za-z_][\w.-]*/|(?<![\w./])/(?:root)/\w")
-INDEX_HOST = re.compile(
-    r"pypi[.]org/simple|test[.]pypi[.]org|files[.]pythonhosted[.]org|^\s*(?:--)?(?:extra-)?index-url\b"
-    r"|https?://[^/\s'\"]*(?:artifactory|nexus|devpi|pkg[.]dev/[^\s'\"]*/simple)",
-    re.MULTILINE,
-)
-
-
-@pytest.mark.parametrize("pattern", [HOME_PATH, INDEX_HOST], ids=["home path", "package index"])
-def test_no_committed_file_names_somebodys_machine(pattern: re.Pattern[str]) -> None:
-    assert [(name, found[0]) for name, text in texts() if (found := pattern.search(text))] == []
-
-
-def test_every_source_file_says_its_licence_and_what_it_is_for() -> None:
-    """But for an adopter's own, whose licence is theirs to choose."""
-    own = {*own_modules(), *(ROOT / "tests/own").rglob("*.py")}
-    paths = [path for path in tracked() if path.suffix == ".py" and path not in own]
-    assert len(paths) > 50
-    assert [where(p) for p in paths if not p.read_text().startswith("# SPDX-License-Identifier: Apache-2.0\n")] == []
-    assert [where(p) for p in paths if p.is_relative_to(ROOT / "functions") and not ast.get_docstring(tree(p))] == []
-
-
-def test_every_test_module_has_a_name_of_its_own() -> None:
-    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in ("conftest.py", "__init__.py")]
-    assert sorted(names) == sorted(set(names))
+def test_a_test_module_is_short_enough_to_find_ones_way_in() -> None:
+    """But for an adopter's own."""
+    paths = [path for path in (ROOT / "tests").rglob("*.py") if not path.is_relative_to(ROOT / "tests/own")]
+    assert len(paths) > 100
+    lines = {where(path): len(path.read_text().splitlines()) for path in paths}
+    long = {name: count for name, count in lines.items() if count > TEST_LINES and name not in CATALOGUES}
+    assert long == {}, (
+        f"Longer than {TEST_LINES} lines: {', '.join(sorted(long))}. Split each by subject, every part in a module"
+        " named by what it is about, and let a helper module or the conftest beside them hold what they share."
+    )

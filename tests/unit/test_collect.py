@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes import FakeBucket, completed, manifest, settings
+from fake_bucket import FakeBucket
+from fakes import completed, manifest, settings
 
 from dropfit import attempts, documents
 from dropfit.collect import Collector, Orphan

@@ -25,6 +25,7 @@ from dropfit.contract import (
     Policy,
     Probability,
     Quantity,
+    Timestamp,
     load_problem,
     source_sha256,
 )
@@ -172,12 +173,51 @@ def test_the_default_problem_loads_and_its_derive_is_pure() -> None:
         ({"window": -3}, "window"),
         ({"target": Label(name="drunk", values=("a", "b")), "columns": tea().columns}, "another kind"),
         ({"estimator": functools.partial(boosting, ())}, "written in a file"),
+        ({"estimator": object()}, "estimator must be a function"),
+        ({"time": "leaf", "columns": tea().columns}, "another kind than what they feed: leaf"),
+        ({"features": (LEAF, CUP, MINUTES, Timestamp(name="brewed"))}, "a date is no feature: brewed; prepare"),
+        ({"features": (LEAF, CUP, MINUTES, Number(name="policy"))}, "columns of its own that are named so: policy"),
+        (
+            {"features": (LEAF, CUP, MINUTES, Number(name="how warm"))},
+            "how warm; letters, digits and _, a letter",
+        ),
+        ({"backoff": (("leaf"), ())}, "each a tuple"),
     ],
-    ids=["loose feature", "case", "window", "kind", "no source"],
+    ids=[
+        "loose feature",
+        "case",
+        "window",
+        "kind",
+        "no source",
+        "an estimator itself",
+        "words for time",
+        "a date as feature",
+        "a name of the table's own",
+        "a name with a space",
+        "a group without its comma",
+    ],
 )
 def test_a_problem_that_cannot_be_kept_is_refused_with_the_reason(changes: Any, says: str) -> None:
     with pytest.raises(ContractError, match=says):
         tea(**changes)
+
+
+@pytest.mark.parametrize("what", ["features", "derived", "key", "backoff", "columns", "identity", "nulls"])
+def test_a_name_or_a_list_where_a_tuple_is_due_is_refused_with_the_forgotten_comma(what: str) -> None:
+    for wrong in ("leaf", [LEAF]):
+        with pytest.raises(ContractError, match=rf"{what} must be a tuple.*comma"):
+            tea(**{what: wrong})
+
+
+def test_values_and_names_of_a_column_or_a_gate_are_tuples_too() -> None:
+    for wrong in (
+        lambda: Category(name="leaf", values="assam"),  # type: ignore[arg-type]
+        lambda: Label(name="leaf", values="assam"),  # type: ignore[arg-type]
+        lambda: Number(name="minutes", given_by="leaf"),  # type: ignore[arg-type]
+        lambda: Gate(slices="leaf"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ContractError, match="must be a tuple"):
+            wrong()
 
 
 def test_bounds_the_wrong_way_round_and_shares_beyond_one_are_refused() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 from dataflow_api import FakeDataflow
-from fakes import FakeBucket, eventually
+from fake_bucket import FakeBucket
+from fakes import eventually
 
 from dropfit import dataflow, lease, rest
 from dropfit.dataflow import Job, Jobs, wait

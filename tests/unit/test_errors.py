@@ -6,8 +6,11 @@ from __future__ import annotations
 import inspect
 import re
 
+import pytest
+
 from dropfit import errors
 from dropfit.errors import is_transient
+from dropfit.rest import Api
 
 
 def test_the_docstring_draws_exactly_the_tree_that_the_module_defines() -> None:
@@ -61,3 +64,15 @@ def test_what_may_pass_is_told_from_what_will_not() -> None:
     final += [google.InternalServerError("x", errors=[{"reason": "invalidQuery"}]), answered(409)]
     assert [error for error in passing if not is_transient(error)] == []
     assert [error for error in final if is_transient(error)] == []
+
+
+def test_a_machine_without_credentials_is_told_how_to_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
+    def none(**_: object) -> None:
+        raise DefaultCredentialsError("Your default credentials were not found.")  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(google.auth, "default", none)
+    with pytest.raises(errors.Unavailable, match=r"b/mine: .*`gcloud auth application-default login`"):
+        Api("scope").get("https://storage.googleapis.com/storage/v1/b/mine")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from fakes import FakeBucket
+from fake_bucket import FakeBucket
 
 from dropfit import follow
 from dropfit.errors import Unavailable

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fakes import FakeBucket, manifest, pots, settings, tea, universe_of
+from fake_bucket import FakeBucket
+from fakes import manifest, pots, settings, tea, universe_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -82,6 +82,13 @@ def test_without_a_trial_and_without_new_days_nothing_can_be_compared_and_it_is_
     assert "Upload days that are not in yet" in told
 
 
+def test_of_more_than_a_years_days_blocks_are_counted_and_not_called_days() -> None:
+    rows = rows_of(month(0, 500, 2))
+    assert "100 rows of 10 blocks are new" in holdout.why(tea(), rows, "final", known(rows, 900))
+    rows = rows_of(month(0, 400, 2))
+    assert "100 rows of 50 days are new" in holdout.why(tea(), rows, "final", known(rows, 700))
+
+
 def test_a_few_new_days_are_not_all_held_out_for_then_nothing_new_would_be_judged() -> None:
     rows = rows_of(month(0, 20) + month(20, 7))
     seen = known(rows, 200, 160)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeBucket
+from fake_bucket import FakeBucket
 
 from dropfit import joblog, settings
 from dropfit.errors import Conflict

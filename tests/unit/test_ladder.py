@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 
 import msgspec
@@ -13,34 +11,14 @@ import pytest
 from fakes import CUP, GROUPS, LEAVES, Shelf, boosting_quantity, settings, shelve
 from hypothesis import given
 from hypothesis import strategies as st
+from ladders import GOOD, NEW_CUP, ask, open_
 
 from dropfit import served, version
 from dropfit.admission import Cost, Lane
-from dropfit.answers import Prediction
 from dropfit.contract import Columns, Label, Policy, Probability, Quantity
-from dropfit.ladder import Ladder
 from dropfit.served import Served
 
-GOOD: dict[str, Any] = {"leaf": "assam", "cup": "small", "minutes": 3}
-NEW_CUP: dict[str, Any] = {"leaf": "assam", "cup": "small", "minutes": 3.25}
-"""A key that no row held, of a group that some did."""
 VERDICT = Label(name="verdict", values=("awful", "fair", "good", "never given"))
-
-
-def open_(shelf: Shelf, mode: str = "hybrid", miss: str = "fallback", lane: Lane | None = None) -> Served:
-    registry = shelf.registry()
-    given_settings = settings(mode=mode, miss=miss)
-    return served.load(registry, shelf.problem, given_settings, lane or Lane(), registry.pointer())
-
-
-async def answered(ladder: Ladder, instances: list[Any], deadline: float) -> list[Prediction]:
-    """As the service asks."""
-    return ladder.at_once(instances, deadline) or await ladder.in_time(instances, deadline)
-
-
-def ask(found: Served, *instances: dict[str, Any], budget: float = 10.0) -> list[Prediction]:
-    decoded = found.decoder.decode(msgspec.json.encode({"instances": instances}))
-    return asyncio.run(answered(found.ladder, decoded, time.monotonic() + budget))
 
 
 def rows_of(shelf: Shelf) -> list[dict[str, Any]]:
@@ -131,111 +109,6 @@ def test_a_missing_category_is_the_models_business(dynamic: Served) -> None:
     assert (answer.source, answer.steps) == ("model", ())
 
 
-@pytest.mark.parametrize(("mode", "first"), [("dynamic", "table"), ("hybrid", "backoff")])
-def test_what_the_model_cannot_do_in_time_comes_from_the_rungs_below(shelf: Shelf, mode: str, first: str) -> None:
-    found = open_(shelf, mode)
-    found.ladder.online.cost = Cost(0.0, 0.02)
-    instances = [GOOD, NEW_CUP] if mode == "dynamic" else [NEW_CUP, {**NEW_CUP, "leaf": "sencha"}]
-    answers = ask(found, *instances, budget=0.01)
-    assert [p.source for p in answers] == [first, "backoff"]
-    assert {p.steps[0] for p in answers} == {"model: deadline"}
-    assert answers[1].steps == ("model: deadline", "table: miss")
-
-
-def test_a_model_of_twenty_milliseconds_a_row_is_asked_for_as_many_rows_as_fit(shelf: Shelf) -> None:
-    found = open_(shelf, "dynamic")
-    exchange(found, slowed(found, 0.02))
-    found.ladder.online.warm(msgspec.convert(GOOD, found.decoder.kind))
-    assert found.ladder.online.cost.per_row == pytest.approx(0.02, rel=0.3)
-    assert {p.source for p in ask(found, NEW_CUP, budget=0.5)} == {"model"}
-    assert {p.source for p in ask(found, *[NEW_CUP] * 64, budget=0.5)} == {"backoff"}
-
-
-def exchange(found: Served, scorer: Any) -> None:
-    """Let another model answer."""
-    found.ladder.online.use(scorer.model)
-
-
-def slowed(found: Served, seconds: float) -> Any:
-    """The version's scorer with a model that takes so long a row."""
-    scorer, model = found.version.scorer, found.version.scorer.model
-
-    class Slow:
-        guard, encoder = scorer.guard, scorer.encoder
-
-        @staticmethod
-        def model(matrix: Any) -> Any:
-            time.sleep(seconds * len(matrix))
-            return model(matrix)
-
-    return Slow()
-
-
-def test_slow_requests_do_not_delay_quick_ones(shelf: Shelf) -> None:
-    found = open_(shelf, "hybrid")
-    exchange(found, slowed(found, 0.05))
-    found.ladder.online.cost = Cost(0.0, 0.05)
-    slow = found.decoder.decode(msgspec.json.encode({"instances": [NEW_CUP] * 4}))
-    quick = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
-
-    async def story() -> tuple[list[float], str]:
-        running = asyncio.create_task(answered(found.ladder, slow, time.monotonic() + 10))
-        took = []
-        while not running.done():
-            begun = time.monotonic()
-            (answer,) = await answered(found.ladder, quick, begun + 1)
-            took.append(time.monotonic() - begun)
-            assert answer.source == "table"
-            await asyncio.sleep(0.001)
-        return sorted(took), running.result()[0].source
-
-    took, source = asyncio.run(story())
-    assert source == "model"
-    assert len(took) > 20
-    assert took[len(took) // 2] < 0.02
-
-
-def test_a_run_that_is_later_than_expected_is_not_waited_for(shelf: Shelf) -> None:
-    found = open_(shelf, "dynamic")
-    exchange(found, slowed(found, 1.0))
-    found.ladder.online.cost = Cost(0.003, 0.0)
-    begun = time.monotonic()
-    (answer,) = ask(found, NEW_CUP, budget=0.1)
-    assert (answer.source, answer.steps[0]) == ("backoff", "model: deadline")
-    assert time.monotonic() - begun < 2  # the second that asyncio.run waits for the thread
-
-
-@pytest.mark.parametrize("fault", [RuntimeError("a runtime's own"), ZeroDivisionError()])
-def test_a_model_that_fails_is_stepped_down_from_and_never_a_stack_trace(shelf: Shelf, fault: Exception) -> None:
-    found = open_(shelf, "dynamic")
-    scorer = slowed(found, 0)
-
-    def broken(matrix: Any) -> Any:
-        raise fault
-
-    scorer.model = broken
-    exchange(found, scorer)
-    first, second = ask(found, GOOD, NEW_CUP)
-    assert (first.source, second.source) == ("table", "backoff")
-    assert first.steps == ("model: error",)
-
-
-def test_only_the_rows_for_which_the_model_gives_no_number_step_down(shelf: Shelf) -> None:
-    found = open_(shelf, "dynamic")
-    scorer, model = slowed(found, 0), found.version.scorer.model
-
-    def partly(matrix: Any) -> Any:
-        raw = model(matrix).copy()
-        raw[1] = np.nan
-        return raw
-
-    scorer.model = partly
-    exchange(found, scorer)
-    answers = ask(found, NEW_CUP, NEW_CUP, NEW_CUP)
-    assert [p.source for p in answers] == ["model", "backoff", "model"]
-    assert answers[1].steps[0] == "model: no number"
-
-
 def test_where_a_miss_is_an_error_nothing_else_is_tried(shelf: Shelf) -> None:
     found = open_(shelf, "static", "error")
     hit, miss = ask(found, GOOD, NEW_CUP)
@@ -322,14 +195,6 @@ def test_a_price_below_zero_is_impossible_to_serve_from_any_source() -> None:
         answers = ask(open_(shelf, mode), *rows_of(shelf)[:50], NEW_CUP, {**GOOD, "leaf": "rooibos"})
         assert min(p.value for p in answers) >= 9.0
         assert any("minimum" in p.policy for p in answers)
-
-
-def test_a_ladder_without_its_model_measured_yet_answers_at_once(shelf: Shelf) -> None:
-    found = open_(shelf, "dynamic")
-    fresh = Ladder(found.version, found.snapshot, "dynamic", "fallback", Lane())
-    decoded = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
-    (answer,) = asyncio.run(answered(fresh, decoded, time.monotonic() + 1))
-    assert answer.source == "model"
 
 
 def fussy(features: Columns) -> Columns:

@@ -7,7 +7,8 @@ import datetime as dt
 
 import msgspec
 import pytest
-from fakes import FakeBucket, eventually
+from fake_bucket import FakeBucket
+from fakes import eventually
 
 from dropfit import lease
 from dropfit.errors import Conflict, LeaseLost, Unavailable

@@ -7,7 +7,8 @@ import io
 from typing import Any
 
 import pytest
-from fakes import FakeBucket, pots
+from fake_bucket import FakeBucket
+from fakes import pots
 from test_intake import Desk
 
 from beam_pipelines import intake
@@ -137,6 +138,14 @@ def test_a_fault_of_form_is_overridden_by_nothing_and_read_once_more() -> None:
     assert released.overridden == frozenset()
     desk.job()
     assert intake.ingest(desk.services, released).code == "missing-columns"
+
+
+def test_where_prepare_is_at_fault_it_is_not_the_file_that_is_to_be_corrected() -> None:
+    desk = Desk()
+    bad = condemned(desk)
+    desk.services.receipts.advance(bad, state="quarantined", code="prepare")
+    told = quarantine.show(desk.buckets.data, desk.services.receipts.get(bad.id), 3)["next"]
+    assert told.startswith("mend problem.py; then `dropfit quarantine release")
 
 
 def test_no_release_makes_rows_of_a_file_that_has_none() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fakes import FakeBucket
+from fake_bucket import FakeBucket
 from hypothesis import given
 from hypothesis import strategies as st
 

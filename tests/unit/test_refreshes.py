@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import FakeBucket, pots
+from fake_bucket import FakeBucket
+from fakes import pots
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FakeBucket
+from fake_bucket import FakeBucket
 
 from dropfit import orders
 from dropfit.errors import NotFound

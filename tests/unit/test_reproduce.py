@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from fakes import GROUPS, FakeBucket, Shelf, boosting, shelve, tea
+from fake_bucket import FakeBucket
+from fakes import GROUPS, Shelf, boosting, shelve, tea
 
 from dropfit import training
 from dropfit.contract import Gate, Label, Number, Probability, Problem

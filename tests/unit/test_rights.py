@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes import FakeBucket, Shelf, completed, settings, tea
+from fake_bucket import FakeBucket
+from fakes import Shelf, completed, settings, tea
 
 import on_upload
 from dropfit import refreshes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fakes
 import pytest
-from fakes import FakeBucket
+from fake_bucket import FakeBucket
 
 from beam_pipelines import sources
 from beam_pipelines.sources import Source

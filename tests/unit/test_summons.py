@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from fakes import FakeBucket
+from fake_bucket import FakeBucket
 
 from dropfit import summons
 from dropfit.lease import Lease

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes import FakeBucket, completed, settings
+from fake_bucket import FakeBucket
+from fakes import completed, settings
 
 from dropfit import orders, refreshes, storage, sweep
 from dropfit.errors import Unavailable

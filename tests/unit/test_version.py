@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from fakes import Shelf, tea
+from fakes import Shelf, shelve, tea
 
 from dropfit import libraries, probe, skops_model, training, version
-from dropfit.contract import Columns, Deny, Policy
+from dropfit.contract import Columns, Deny, Policy, Probability
 from dropfit.encoding import Encoder, take
 from dropfit.errors import ArtifactError, NotFound
 from dropfit.registry import Registry
@@ -87,6 +87,17 @@ def test_a_version_trained_with_another_derive_function_is_refused_with_both_nam
         version.load(shelf.registry(), deployed, "v1")
     assert shelf.problem.derive_sha256[:12] in str(refused.value)
     assert deployed.derive_sha256[:12] in str(refused.value)
+
+
+def test_a_version_without_derived_features_needs_no_derive_and_outlives_the_first_one() -> None:
+    plain = shelve(Probability(name="drunk"), derived=(), derive=None)
+
+    def first_derive(features: Columns) -> Columns:
+        raise KeyError("a feature that the version does not know")
+
+    deployed = tea(derive=first_derive)
+    before, after = (version.load(plain.registry(), problem, "v1") for problem in (plain.problem, deployed))
+    np.testing.assert_array_equal(after.scorer.score(plain.rows).values, before.scorer.score(plain.rows).values)
 
 
 def test_a_version_that_does_not_exist_is_not_found(shelf: Shelf) -> None:
