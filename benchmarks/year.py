@@ -33,7 +33,7 @@ from dropfit.settings import Settings
 from localcloud import flights
 from localcloud.cloud import LocalCloud
 
-PATIENCE = 180.0
+PATIENCE = 500.0
 LOT = 1000
 
 

@@ -9,6 +9,12 @@ resource "google_monitoring_notification_channel" "email" {
   labels       = { email_address = each.key }
   user_labels  = local.labels
 
+  # Google deletes no channel that a policy still names. With this whoever is taken off the list is taken off the policies
+  # first. What a resource with this needs is made before it goes too, which nothing with a name of its own bears.
+  lifecycle {
+    create_before_destroy = true
+  }
+
   depends_on = [google_project_service.apis]
 }
 

@@ -70,7 +70,7 @@ resource "google_monitoring_alert_policy" "failed_uploads" {
       Nothing became of `$${log.extracted_label.object}`, and it is not the file's fault. It is left out of trainings until
       somebody tries again; the served model is what it was.
 
-      1. `dropfit runs`, then `dropfit logs retrain`: the traceback, or that the job was killed (memory: `job` in the tfvars).
+      1. `dropfit runs`, then `dropfit logs retrain`: the traceback, or that the job was killed (memory: `job = { cpu, memory }` in the tfvars).
       2. Mend it, then `dropfit train`.
 
       ${local.guide}
@@ -157,7 +157,7 @@ resource "google_monitoring_alert_policy" "failed_executions" {
 
       1. Once, and well since: nothing to do. `dropfit status` says whether uploads still wait.
       2. Again and again: `dropfit logs retrain`, or `dropfit logs sweep`. "problem.py" in it: mend that and deploy. Killed
-         for want of memory: `job = { memory }` in the tfvars.
+         for want of memory: `job = { cpu, memory }` in the tfvars; more than 8Gi wants more than 2 CPU.
 
       ${local.guide}
     EOT

@@ -13,6 +13,16 @@ resource "google_bigquery_dataset" "predictions" {
   depends_on = [google_project_service.apis]
 }
 
+locals {
+  # A dataset takes who has no address, federated identities and Kubernetes' accounts, by another name than all else does.
+  # The provider would send them as addresses, or not know what they are (hashicorp/terraform-provider-google 26255).
+  without_address = "^principal|[.]svc[.]id[.]goog\\["
+  on_datasets = {
+    for member in setunion(var.operators, var.analysts) :
+    member => can(regex(local.without_address, member)) ? "iamMember:${member}" : member
+  }
+}
+
 resource "google_bigquery_dataset_iam_member" "predictions" {
   for_each = merge(
     {
@@ -20,14 +30,13 @@ resource "google_bigquery_dataset_iam_member" "predictions" {
       # It mends the view. No role replaces a view and leaves tables alone.
       sweep = { role = "dataEditor", member = local.member.sweep }
     },
-    { for member in var.operators : "operator ${member}" => { role = "dataEditor", member = member } },
-    { for member in var.analysts : "analyst ${member}" => { role = "dataViewer", member = member } },
+    { for member in var.operators : "operator ${member}" => { role = "dataEditor", member = local.on_datasets[member] } },
+    { for member in var.analysts : "analyst ${member}" => { role = "dataViewer", member = local.on_datasets[member] } },
   )
 
   dataset_id = google_bigquery_dataset.predictions.dataset_id
   role       = "roles/bigquery.${each.value.role}"
-  # A dataset takes federated identities by another name than all else does.
-  member = startswith(each.value.member, "principal") ? "iamMember:${each.value.member}" : each.value.member
+  member     = each.value.member
 }
 
 # The right to start a query or a load is the project's; what it may read and write is not.

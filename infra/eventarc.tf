@@ -93,6 +93,12 @@ resource "google_pubsub_topic" "dead_letters" {
     allowed_persistence_regions = [var.region]
   }
 
+  # Google may answer true though nobody asked for it, which would be a change with every plan
+  # (GoogleCloudPlatform/cloud-foundation-fabric 3738).
+  lifecycle {
+    ignore_changes = [message_storage_policy[0].enforce_in_transit]
+  }
+
   depends_on = [google_project_service.apis]
 }
 

@@ -77,10 +77,10 @@ resource "google_logging_linked_dataset" "predictions" {
 resource "google_bigquery_dataset_iam_member" "prediction_log" {
   for_each = merge(
     { retrain = local.member.retrain },
-    { for member in var.operators : member => member },
+    { for member in var.operators : member => local.on_datasets[member] },
   )
 
   dataset_id = google_logging_linked_dataset.predictions.link_id
   role       = "roles/bigquery.dataViewer"
-  member     = startswith(each.value, "principal") ? "iamMember:${each.value}" : each.value # as in bigquery.tf
+  member     = each.value
 }

@@ -36,9 +36,10 @@ resource "google_cloud_run_v2_service" "on_upload" {
     max_instance_request_concurrency = 8
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
 
+    # A quota of CPUs is held against each service's most instances, so what predict may have in a new project fits here.
     scaling {
       min_instance_count = 0
-      max_instance_count = 10
+      max_instance_count = min(10, var.predict.max_instances)
     }
 
     containers {
@@ -72,9 +73,11 @@ resource "google_cloud_run_v2_service" "on_upload" {
     }
   }
 
-  # Google may answer the base image's full address for its short name, which would be a change with every plan.
+  # Google may answer the base image's full address for its short name, and a scaling of the service's own, all zeros,
+  # which nobody asked for (GoogleCloudPlatform/terraform-dynamic-python-webapp 433). Either would be a change with every
+  # plan.
   lifecycle {
-    ignore_changes = [build_config[0].base_image]
+    ignore_changes = [build_config[0].base_image, scaling]
   }
 
   depends_on = [

@@ -80,9 +80,9 @@ resource "google_cloud_run_v2_service" "predict" {
     }
   }
 
-  # Google may answer the base image's full address for its short name, which would be a change with every plan.
+  # What Google answers unasked, see on_upload.tf.
   lifecycle {
-    ignore_changes = [build_config[0].base_image]
+    ignore_changes = [build_config[0].base_image, scaling]
   }
 
   depends_on = [google_storage_bucket_iam_member.models]

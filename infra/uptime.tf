@@ -93,4 +93,10 @@ resource "google_monitoring_alert_policy" "not_ready" {
       ${local.guide}
     EOT
   }
+
+  # Google deletes no check that a policy still names: with another check comes another policy, and the old one goes
+  # first. To make the check before it goes would have predict made before it goes too, and its name is taken.
+  lifecycle {
+    replace_triggered_by = [google_monitoring_uptime_check_config.ready.uptime_check_id]
+  }
 }

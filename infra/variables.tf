@@ -184,6 +184,12 @@ variable "predict_public" {
   nullable    = false
 }
 
+locals {
+  # GiB of memory that Cloud Run gives with so many CPUs, from and to; what is less than one CPU has not the second
+  # generation, in which all of this runs: https://cloud.google.com/run/docs/configuring/services/cpu.
+  memory = { "1" = [0.5, 4], "2" = [0.5, 8], "4" = [2, 16], "6" = [4, 24], "8" = [4, 32] }
+}
+
 variable "predict" {
   description = "The predict function. min_instances = 1 has no cold starts, and costs while nobody calls; billing by instances is cheaper from some 900,000 predictions a day; without request_log Cloud Run's own entry of each request is not kept (docs/deploy.md, What it costs)."
   type = object({
@@ -212,6 +218,14 @@ variable "predict" {
     condition     = contains(["requests", "instances"], var.predict.billing)
     error_message = "predict.billing is \"requests\" or \"instances\"."
   }
+
+  validation {
+    condition = anytrue([
+      for gib in try([tonumber(regex("^([0-9]+)[MG]i$", var.predict.memory)[0]) / (endswith(var.predict.memory, "Mi") ? 1024 : 1)], []) :
+      try(local.memory[var.predict.cpu][0] <= gib && gib <= local.memory[var.predict.cpu][1], false)
+    ])
+    error_message = "predict.cpu is 1, 2, 4, 6 or 8, and each has its memory: 512Mi to 4Gi, 512Mi to 8Gi, 2Gi to 16Gi, 4Gi to 24Gi, 4Gi to 32Gi."
+  }
 }
 
 variable "job" {
@@ -222,6 +236,14 @@ variable "job" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition = anytrue([
+      for gib in try([tonumber(regex("^([0-9]+)[MG]i$", var.job.memory)[0]) / (endswith(var.job.memory, "Mi") ? 1024 : 1)], []) :
+      try(local.memory[var.job.cpu][0] <= gib && gib <= local.memory[var.job.cpu][1], false)
+    ])
+    error_message = "job.cpu is 1, 2, 4, 6 or 8, and each has its memory: 512Mi to 4Gi, 512Mi to 8Gi, 2Gi to 16Gi, 4Gi to 24Gi, 4Gi to 32Gi."
+  }
 }
 
 variable "sweep_schedule" {

@@ -141,13 +141,17 @@ class Demo:
     def _over_http(self, version: str) -> float:
         from dropfit import client
 
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
-            reply = client.predict(self._settings, [INSTANCE])
-            if reply["model_version"] == version:
-                return float(reply["predictions"][0]["value"])
+            try:
+                reply = client.predict(self._settings, [INSTANCE])
+                if reply["model_version"] == version:
+                    return float(reply["predictions"][0]["value"])
+                why = f"the predict function still serves {reply['model_version']}, not {version}"
+            except Unavailable as error:  # the first version may take a slow machine some time to load
+                why = str(error)
             if time.monotonic() > deadline:
-                raise Unavailable(f"the predict function still serves {reply['model_version']}, not {version}")
+                raise Unavailable(why)
             time.sleep(0.05)
 
 

@@ -24,6 +24,7 @@ from .home import Home
 TOPIC = "dropfit-landing-finalized"
 # -P: a module in the folder somebody happens to stand in must not shadow an installed one.
 _PYTHON = (sys.executable, "-P", "-m")
+_CREATE_SECONDS = 60.0  # the emulators are at their busiest when they have just come up
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def furnish(name: str, url: str, client: httpx.Client) -> None:
 
 def _create(client: httpx.Client, url: str, body: Mapping[str, object], what: str) -> None:
     try:
-        answer = client.post(url, json=body)
+        answer = client.post(url, json=body, timeout=_CREATE_SECONDS)
     except httpx.HTTPError as error:
         raise LocalCloudError(f"could not create {what}: {error}") from error
     if answer.is_error and answer.status_code != 409:

@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 FUNCTIONS = Path(__file__).parents[1] / "functions"
 # The slowest first: bqemulator needs several seconds of CPU, and all of them start at once.
 _START_ORDER = ("bigquery", "predict", "on_upload", "eventarc", "storage")
-_START_SECONDS = 90.0
+_START_SECONDS = 240.0  # some ten times what a busy laptop takes
 
 
 class LocalCloud:
@@ -76,6 +76,7 @@ class LocalCloud:
         self._warming: list[subprocess.Popen[bytes]] = []
         self._asked = threading.Event()
         self._stopping = threading.Event()
+        self._watcher: threading.Thread | None = None
         self._progress: Progress = lambda line: None
 
     def __enter__(self) -> Self:
@@ -115,7 +116,8 @@ class LocalCloud:
                 self._prepare(holds)
                 if "on_upload" in self._names:
                     self._warming = warm.start(self._inherited)
-                threading.Thread(target=self._watch, name="localcloud-watch", daemon=True).start()
+                self._watcher = threading.Thread(target=self._watch, name="localcloud-watch", daemon=True)
+                self._watcher.start()
                 self._start_services()
             write_atomically(self.home.env, envfile.render(self.env).encode())
             self._record(phase="running")
@@ -146,6 +148,9 @@ class LocalCloud:
             control.end_everything(self.home, self._state)
         for child in (*self._running.values(), *self._warming):
             child.wait()
+        # A last word of the watcher's must not overwrite the record of whoever starts this home next.
+        if self._watcher and self._watcher is not threading.current_thread():
+            self._watcher.join()
         self._running.clear()
         self.home.env.unlink(missing_ok=True)
         self._lock.close()

@@ -20,6 +20,9 @@ from localcloud.cloud import LocalCloud
 
 PROBLEMS = Path(__file__).parent / "problems"
 OURS = ("DROPFIT_", "GOOGLE_", "BIGQUERY_", "STORAGE_", "PUBSUB_", "CLOUD_RUN_", "K_")
+# What a terminal or a build service sets, and rich and typer heed as soon as they are imported: colours and widths.
+for _name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "NO_COLOR", "PY_COLORS", "TERMINAL_WIDTH"):
+    os.environ.pop(_name, None)
 sys.path += [str(PROBLEMS), str(Path(__file__).parent / "example")]
 
 import stand_in  # noqa: E402 (found in the folder above)
@@ -62,7 +65,7 @@ def clean() -> dict[str, str]:
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """The session's local cloud with the real functions and the default problem; impatient, for quick tests."""
     home = tmp_path_factory.mktemp("cloud")
-    environ = clean_environment(DROPFIT_LEASE_SECONDS="15", DROPFIT_SWEEP_GRACE_SECONDS="2")
+    environ = clean_environment(DROPFIT_SWEEP_GRACE_SECONDS="2")
     with LocalCloud(home, environ=environ) as running:
         yield running
 

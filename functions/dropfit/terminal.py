@@ -32,7 +32,7 @@ Wait = Annotated[bool, typer.Option("--wait", "-w", help="Stay and tell what bec
 def print_json(document: Any) -> None:
     """JSON: in colour for people, plain for programs."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    if out.is_terminal:
+    if sys.stdout.isatty():  # rich takes a pipe for a terminal where FORCE_COLOR is set, as builds do
         out.print_json(text)
     else:
         print(text)

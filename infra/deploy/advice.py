@@ -16,8 +16,13 @@ PASSING = (
         "Google takes some minutes until a new account or its role works: wait, and run it again.",
     ),
     (
-        r"Cannot find metric|could take up to 10 minutes",
+        r"Cannot find metric|could take up to 10 minutes|metric referenced by the provided filter is unknown"
+        r"|retrieving Metrics Scope",
         "Google takes some minutes until it knows a new metric: wait, and run it again.",
+    ),
+    (
+        r"Not found: Dataset",
+        "BigQuery takes a moment until it knows a dataset that Cloud Logging made: wait, and run it again.",
     ),
     (
         r"rateLimitExceeded|Exceeded rate limits",
@@ -40,6 +45,17 @@ KNOWN = (
         "`{terraform} force-unlock ID` with the ID above.",
     ),
     *PASSING,
+    (
+        r"do not belong to a permitted customer|allowedPolicyMember",
+        "Your organisation lets only accounts of its own be given rights "
+        "(constraints/iam.allowedPolicyMemberDomains): take the others, and `predict_public = true`, out of "
+        "infra/{env}.tfvars, or ask its administrators for an exception for this project.",
+    ),
+    (
+        r"\bconstraints/[a-z]|\borg(anization)? policy|organization's policy",
+        "Your organisation has a policy against it: the message names the constraint, and its administrators can "
+        "make an exception for this project.",
+    ),
     (
         r"deletion_protection|prevent_destroy",
         "It is protected, and would have to go to be made anew. If it never ran, `dropfit deploy {env}` takes its "

@@ -82,8 +82,18 @@ def _sizes(environment: Environment) -> Iterator[tuple[str, bool, str]]:
     )
     billing = size.billing in ("requests", "instances")
     yield "predict", billing, f'billing = "{size.billing}": it is "requests" or "instances"'
+    for what, each in (("predict", size), ("job", environment.job)):
+        says = f"{each.memory} of memory with {each.cpu} CPU: {_message(what, 'local.memory')}"
+        yield what, _fits(each.cpu, each.memory), says
     yield "log_retention_days", 1 <= days <= 3650, f"{days} days: Cloud Logging keeps entries for 1 to 3650"
     yield "sweep_silent_hours", 1 <= hours <= 23, f"{hours:g} hours: Cloud Monitoring notices a silence of 1 to 23"
+
+
+def _fits(cpu: str, memory: str) -> bool:
+    """Whether Cloud Run gives so much memory with so many CPUs."""
+    least, most = _locals()["memory"].get(cpu, (1, 0))
+    size = re.fullmatch(r"([0-9]+)(Mi|Gi)", memory)
+    return bool(size and least <= int(size[1]) / (1024 if size[2] == "Mi" else 1) <= most)
 
 
 def members(look: Look) -> Iterator[Told]:

@@ -35,6 +35,13 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     request_log: bool = True
 
 
+class JobSize(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the retraining job, with the defaults of variables.tf."""
+
+    cpu: str = "2"
+    memory: str = "8Gi"
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment: what its tfvars say, with Terraform's defaults for the rest.
 
@@ -48,6 +55,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         monthly_budget: of the alert; None for no budget.
         predict_public: whether anybody may call predict.
         predict: how large it is.
+        job: how large the retraining job is.
         alert_emails: who is told when something is wrong.
         labels: on everything that takes labels.
         sweep_schedule: when sweeps run, as cron writes it.
@@ -67,6 +75,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     monthly_budget: float | None = None
     predict_public: bool = False
     predict: Size = Size()
+    job: JobSize = JobSize()
     alert_emails: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     sweep_schedule: str = "*/15 * * * *"

@@ -160,6 +160,10 @@ run "predicts_size_is_the_adopters" {
     )
     error_message = "predict has another size than var.predict says."
   }
+  assert {
+    condition     = google_cloud_run_v2_service.on_upload.template[0].scaling[0].max_instance_count == 7
+    error_message = "What a small quota lets predict have, on_upload would still be refused."
+  }
 }
 
 run "the_jobs_size_is_the_adopters" {

@@ -273,6 +273,65 @@ run "refuses_a_label_with_a_space" {
   expect_failures = [var.labels]
 }
 
+run "refuses_more_memory_than_its_cpus_carry" {
+  command = plan
+
+  variables {
+    job = { memory = "16Gi" }
+  }
+
+  expect_failures = [var.job]
+}
+
+run "refuses_less_memory_than_its_cpus_want" {
+  command = plan
+
+  variables {
+    job = { cpu = "4", memory = "1Gi" }
+  }
+
+  expect_failures = [var.job]
+}
+
+run "refuses_memory_that_is_not_in_mi_or_gi" {
+  command = plan
+
+  variables {
+    job = { memory = "8G" }
+  }
+
+  expect_failures = [var.job]
+}
+
+run "refuses_less_than_a_cpu" {
+  command = plan
+
+  variables {
+    predict = { cpu = "0.5" }
+  }
+
+  expect_failures = [var.predict]
+}
+
+run "refuses_less_memory_than_the_second_generation_wants" {
+  command = plan
+
+  variables {
+    predict = { memory = "256Mi" }
+  }
+
+  expect_failures = [var.predict]
+}
+
+run "takes_the_most_memory_that_eight_cpus_carry" {
+  command = plan
+
+  variables {
+    job     = { cpu = "8", memory = "32Gi" }
+    predict = { cpu = "4", memory = "2048Mi" }
+  }
+}
+
 run "takes_null_for_the_default" {
   command = plan
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Collection
@@ -11,6 +12,9 @@ from pathlib import Path
 
 # How many delivered events are remembered one by one (all are counted).
 KEPT = 1000
+
+# Seconds that a reader or writer waits for another: a disk may be slow.
+_PATIENCE = 30.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pending (
@@ -71,9 +75,9 @@ class Queue:
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
         # WAL with NORMAL survives the death of the process, which is what a laptop's emulator promises.
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000;")
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
         self._db.executescript(_SCHEMA)
 
     def add(self, events: Collection[Event]) -> None:
@@ -146,25 +150,32 @@ class Queue:
 
 def counts(path: Path) -> Counts:
     """The counts in a queue's file, whether or not its process runs; zeros when there is no file."""
-    if not path.exists():
+    db = _beside(path)
+    if db is None:
         return Counts(0, 0, 0)
-    db = sqlite3.connect(path, timeout=5.0)
-    try:
+    with contextlib.closing(db):
         return _counts(db)
-    finally:
-        db.close()
 
 
 def dead_letters(path: Path) -> list[DeadLetter]:
     """Events that were given up, the latest last; none when there is no file."""
-    if not path.exists():
+    db = _beside(path)
+    if db is None:
         return []
-    db = sqlite3.connect(path, timeout=5.0)
-    try:
+    with contextlib.closing(db):
         rows = db.execute("SELECT id, headers, received, died, attempts, last_error FROM dead ORDER BY died")
         return [DeadLetter(row[0], json.loads(row[1]).get("ce-subject", ""), *row[2:]) for row in rows]
-    finally:
-        db.close()
+
+
+def _beside(path: Path) -> sqlite3.Connection | None:
+    """The file, to be read beside its process; None until that process has made its tables."""
+    if not path.exists():
+        return None
+    db = sqlite3.connect(path, timeout=_PATIENCE)
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'dead'").fetchone():
+        return db
+    db.close()
+    return None
 
 
 def _counts(db: sqlite3.Connection) -> Counts:

@@ -48,7 +48,7 @@ def dropfit(clean: dict[str, str]) -> Dropfit:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=500,
             env=clean | {"DROPFIT_HOME": str(home)} | more,
         )
 

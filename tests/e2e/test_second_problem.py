@@ -42,7 +42,7 @@ def test_penguins_go_from_upload_to_prediction_and_train_only_when_told(
     status = json.loads(dropfit("status", "--json", home=home).stdout)
     assert [u["state"] for u in status["uploads"]] == ["recorded", "recorded"]
     assert status["served"] is None
-    assert httpx.get(f"{url}/model").status_code == 503
+    assert httpx.get(f"{url}/model", timeout=60).status_code == 503
 
     trained = dropfit("train", "--wait", home=home)
     assert trained.returncode == 0, trained.stdout + trained.stderr
@@ -51,7 +51,7 @@ def test_penguins_go_from_upload_to_prediction_and_train_only_when_told(
     (prediction,) = reply["predictions"]
     assert prediction["value"] == "Gentoo"
     assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert httpx.get(f"{url}/model").json()["problem"] == "penguins"
+    assert httpx.get(f"{url}/model", timeout=60).json()["problem"] == "penguins"
 
     wrong = dropfit("predict", json.dumps(GENTOO | {"island": "Atlantis"}), home=home)
     assert wrong.returncode == 1

@@ -27,7 +27,7 @@ def cloud_of_a_year(tmp_path: Path, clean: dict[str, str], monkeypatch: pytest.M
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_twelve_months_end_in_twelve_outcomes_and_a_model_better_than_the_constant(
     cloud_of_a_year: LocalCloud, months: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

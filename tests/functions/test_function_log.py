@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,8 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 
 def test_what_predict_has_to_say_of_itself_is_an_entry_on_standard_error(tmp_path: Path) -> None:
-    port = choose_ports({}, {}, ["predict"])["predict"]
+    holds = ExitStack()
+    port = choose_ports({}, {}, ["predict"], holds)["predict"]
     hidden = ("DROPFIT_", "GOOGLE_", "PYTHONDONTWRITEBYTECODE")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     errors = tmp_path / "stderr"
@@ -33,17 +35,18 @@ def test_what_predict_has_to_say_of_itself_is_an_entry_on_standard_error(tmp_pat
             stderr=stream,
         )
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while True:
                 try:
-                    status = httpx.get(f"http://127.0.0.1:{port}/ready", timeout=20, trust_env=False).status_code
+                    status = httpx.get(f"http://127.0.0.1:{port}/ready", timeout=60, trust_env=False).status_code
                     break
                 except httpx.ConnectError:
                     assert time.monotonic() < deadline, "the function did not start"
                     time.sleep(0.05)
         finally:
             process.terminate()
-            said, _ = process.communicate(timeout=20)
+            said, _ = process.communicate(timeout=60)
+            holds.close()
     assert status == 503  # no setting is set
     entries = [json.loads(line) for line in errors.read_text().splitlines() if line.startswith("{")]
     (entry,) = [entry for entry in entries if entry["logger"] == "predict" or "cannot start" in entry["message"]]

@@ -61,7 +61,7 @@ class Door:
 
     def launches(self) -> list[Path]:
         """The jobs' logs, once every job has ended (its pid file is gone)."""
-        folder, deadline = Path(self.settings.jobs_dir), time.monotonic() + 20
+        folder, deadline = Path(self.settings.jobs_dir), time.monotonic() + 120
         while list(folder.glob("*.pid")) and time.monotonic() < deadline:
             time.sleep(0.02)
         return sorted(folder.glob("*.log"))

@@ -53,5 +53,5 @@ def scripts() -> str:
 
 def tell(*command: object) -> None:
     """Run a tool; what it finds is shown."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

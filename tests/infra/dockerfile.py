@@ -55,7 +55,7 @@ def network() -> dict[str, str]:
 
 def new_environment(prefix: Path) -> Path:
     """A virtual environment with pip and nothing else."""
-    subprocess.run([sys.executable, "-m", "venv", str(prefix)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", str(prefix)], check=True, timeout=500)
     return prefix
 
 

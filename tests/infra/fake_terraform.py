@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -46,7 +47,11 @@ class FakeTerraform:
         folder.mkdir(parents=True)
         self.folder = folder
         self.path = folder / "terraform"
-        self.path.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text()}")
+        # Through sh: a first line that names the interpreter itself takes no blank in its path, and not a long one.
+        program = folder / "terraform.py"
+        program.write_text(Path(__file__).read_text())
+        command = shlex.join([sys.executable, "-IS", str(program)])
+        self.path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         self.path.chmod(0o755)
         self.tell(
             wanted={},

@@ -53,7 +53,7 @@ def run_terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[
         f"-chdir={folder}",
         *arguments,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done
 

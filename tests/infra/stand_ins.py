@@ -62,7 +62,7 @@ class Checkout:
             env={**environ, "PATH": path},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=300,
             check=False,
         )
         assert "parameter not set" not in done.stderr, done.stderr

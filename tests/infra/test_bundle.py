@@ -86,7 +86,7 @@ def test_another_time_zone_locale_and_umask_give_the_same_bytes(original: Path, 
     shutil.copytree(ROOT / "infra" / "deploy", tree / "infra" / "deploy")
     environ = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "7", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-I", "-S", "-c", BARE.format(root=str(tree))]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60, umask=0o077)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=300, umask=0o077)
     assert done.returncode == 0, done.stderr
     for path in bundle.build(original):
         assert (tree / "build" / path.name).read_bytes() == path.read_bytes()
@@ -243,7 +243,7 @@ def committed(tree: Path, message: str) -> str:
     def git(*arguments: str) -> str:
         who = ("-c", "user.name=n", "-c", "user.email=e@example.com", "-c", "core.autocrlf=false")
         command = ["git", "-C", str(tree), *who, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout.strip()
 
     git("init", "-q")
     (tree / ".gitignore").write_text("build/\n__pycache__/\ncode.auto.tfvars.json\n")

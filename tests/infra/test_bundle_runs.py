@@ -9,13 +9,12 @@ with the launch environment FUNCTION_TARGET and FUNCTION_SOURCE. Cloud Run adds 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,9 @@ from dropfit.registry import Registry
 from dropfit.settings import Settings
 from infra.deploy import bundle
 from infra.deploy.images import FUNCTIONS
+from localcloud.ports import choose_ports
 
-pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(1200)]
 BUILDPACK = ("--upgrade", "--upgrade-strategy", "only-if-needed", "--no-warn-script-location", "--no-warn-conflicts")
 BUILDPACK += ("--force-reinstall", "--no-compile")
 COMPILE = ("-m", "compileall", "--invalidation-mode", "unchecked-hash", "-qq")
@@ -46,7 +46,7 @@ def place() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="dropfit-bundle-"))
     folder.chmod(0o755)
     yield folder
-    subprocess.run(["/bin/rm", "-rf", str(folder)], check=True, timeout=300)  # some 60,000 files
+    subprocess.run(["/bin/rm", "-rf", str(folder)], check=True, timeout=500)  # some 60,000 files
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,8 @@ def served(functions: tuple[Path, Path], name: str, known: dict[str, str], log: 
     """One function, started as its container is."""
     source, prefix = functions
     target, file = FUNCTIONS[name]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    holds = ExitStack()
+    port = choose_ports({}, {}, ["predict"], holds)["predict"]
     launch = {"FUNCTION_TARGET": target, "FUNCTION_SOURCE": file, "PORT": str(port), "K_SERVICE": f"dropfit-{name}"}
     launch |= {"HOST": "127.0.0.1"}  # in a container it is every address
     with log.open("wb") as output:
@@ -109,16 +108,17 @@ def served(functions: tuple[Path, Path], name: str, known: dict[str, str], log: 
             **as_nobody(),
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300, trust_env=False) as client:
             until_up(client, process, log)
             yield client
     finally:
+        holds.close()
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def until_up(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
@@ -192,7 +192,7 @@ def in_image(image: tuple[Path, Path], *command: str, **more: str) -> subprocess
         env=known,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         check=False,
         **as_nobody(),
     )

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(600)]  # checkov alone takes seconds to start
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(1200)]  # checkov alone takes seconds to start
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -63,7 +63,7 @@ def checked(folder: Path, *arguments: str) -> Found:
     nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), "http://127.0.0.1:9")
     command = [str(CHECKOV), *arguments, "--skip-download", "--output", "json"]
     done = subprocess.run(
-        command, cwd=folder, env=clean | nowhere, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, env=clean | nowhere, capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode in (0, 1), done.stderr
     said = json.loads(done.stdout)
@@ -179,7 +179,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkov") / "repository"
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        listed = subprocess.run(command, capture_output=True, check=True, timeout=30)
+        listed = subprocess.run(command, capture_output=True, check=True, timeout=300)
     except (OSError, subprocess.SubprocessError):
         pytest.skip("not a git clone")
     for name in filter(None, listed.stdout.decode().split("\0")):

@@ -57,7 +57,7 @@ def test_without_the_clones_packages_it_is_told_what_to_install(missing: str, cl
         f"import sys; sys.modules['{missing}'] = None; sys.argv = ['dropfit', 'deploy']\n"
         "from dropfit.cli import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean, timeout=300)
     assert done.returncode == 1
     assert "make env" in done.stderr
 

@@ -8,6 +8,7 @@ import fnmatch
 import importlib.metadata
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -139,14 +140,15 @@ def test_no_start_compiles_what_it_imports() -> None:
 def started(tmp_path: Path, *given: str) -> list[str]:
     """What boot is called with, by the script the image begins with."""
     boot = tmp_path / "boot"
-    boot.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    says = shlex.join([sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))"])
+    boot.write_text(f'#!/bin/sh\nexec {says} "$@"\n')
     boot.chmod(0o755)
     (entry,) = dockerfile.arguments("ENTRYPOINT")
     shell, script = json.loads(entry)
     assert script == f"/app/{SCRIPT.relative_to(ROOT)}"
-    (tmp_path / "worker.sh").write_text(SCRIPT.read_text().replace("/opt/apache/beam/boot", str(boot)))
+    (tmp_path / "worker.sh").write_text(SCRIPT.read_text().replace("/opt/apache/beam/boot", shlex.quote(str(boot))))
     command = [shell, str(tmp_path / "worker.sh"), *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return list(json.loads(done.stdout))
 
 
@@ -167,5 +169,5 @@ def test_boot_is_where_beam_has_it_and_takes_its_place_in_the_process() -> None:
 def test_the_linters_have_nothing_to_say(command: list[str]) -> None:
     tool = shutil.which(command[0], path=str(TOOLS))
     assert tool is not None, "`make infra-test` makes .venv-infra"
-    done = subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout) == (0, "")

@@ -234,15 +234,22 @@ AGENTS = {
 """What Google's own agents may do: publish uploads, and dead letters, and ask predict whether it is ready."""
 
 
-def test_a_federated_identity_can_be_an_operator_or_analyst(infra: Path) -> None:
-    outside = "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/*"
-    found = planned(infra, VARIABLES | {"operators": [outside], "analysts": [outside]})
+def test_who_has_no_address_can_be_an_operator_or_analyst(infra: Path) -> None:
+    outside = {
+        "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/*",
+        "serviceAccount:acme.svc.id.goog[shop/web]",
+    }
+    user = "user:ada@acme.example"
+    found = planned(infra, VARIABLES | {"operators": [*outside, user], "analysts": [*outside]})
     made = found["planned_values"]["root_module"]["resources"]
-    datasets = {r["values"]["member"] for r in made if r["type"] == "google_bigquery_dataset_iam_member"}
+    of = [r["values"] for r in made if r["type"] == "google_bigquery_dataset_iam_member"]
     others = {r["values"]["member"] for r in made if r["type"] == "google_storage_bucket_iam_member"}
-    assert f"iamMember:{outside}" in datasets  # datasets call it so, and know no other name
-    assert outside not in datasets
-    assert outside in others
+    for dataset in {values["dataset_id"] for values in of}:
+        members = {values["member"] for values in of if values["dataset_id"] == dataset}
+        assert members > {f"iamMember:{one}" for one in outside}  # datasets call them so, and know no other name
+        assert members & outside == set()
+        assert user in members
+    assert outside | {user} <= others
 
 
 def test_whoever_else_gets_something_is_an_agent_of_googles(found: list[Grant]) -> None:

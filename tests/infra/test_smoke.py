@@ -194,7 +194,7 @@ def fresh(
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("fresh", ["dropfit.problem:problem"], indirect=True)
 def test_a_deployment_is_proven_by_an_upload_a_training_a_prediction_and_the_way_back(
     fresh: Settings, months: list[Path], tmp_path: Path
@@ -236,7 +236,7 @@ def test_a_deployment_is_proven_by_an_upload_a_training_a_prediction_and_the_way
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("fresh", ["penguins:problem"], indirect=True)
 def test_a_deployment_of_another_problem_is_proven_by_its_own_file(fresh: Settings, penguins: list[Path]) -> None:
     tried = trial.Trial(fresh, print)

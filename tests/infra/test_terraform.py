@@ -34,7 +34,7 @@ FILES = [
 ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("root", "file"), FILES, indirect=["root"])
 def test_the_tests_of_a_file_pass_and_there_are_some(root: Path, file: str) -> None:
     runs = len(re.findall(r'^run "', (root / "tests" / file).read_text(), re.MULTILINE))

@@ -239,7 +239,7 @@ def test_the_commands_of_the_jobs_start_and_read_their_settings(
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=500,
             check=False,
         )
         assert done.returncode == 1, job["name"]
@@ -264,5 +264,5 @@ def test_predict_answers_where_it_is_probed_before_there_is_a_model(
     given = clean | environ(probed) | {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"}  # nothing answers there
     for path in paths:
         command = [sys.executable, "-c", ASK, "predict", str(FUNCTIONS / "predict.py"), path]
-        done = subprocess.run(command, env=given, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, env=given, cwd=tmp_path, capture_output=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr.decode()

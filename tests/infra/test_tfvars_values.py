@@ -65,6 +65,11 @@ def test_members_of_every_kind_are_taken() -> None:
         ({"predict": environment.Size(min_instances=3, max_instances=2)}, "min_instances = 3"),
         ({"predict": environment.Size(concurrency=0)}, "concurrency = 0"),
         ({"predict": environment.Size(billing="free")}, 'billing = "free"'),
+        ({"predict": environment.Size(cpu="0.5")}, "1Gi of memory with 0.5 CPU: predict.cpu is 1, 2, 4, 6 or 8"),
+        ({"predict": environment.Size(memory="256Mi")}, "256Mi of memory with 1 CPU: predict.cpu is 1"),
+        ({"job": environment.JobSize(memory="16Gi")}, "16Gi of memory with 2 CPU: job.cpu is 1"),
+        ({"job": environment.JobSize(cpu="4", memory="1Gi")}, "2Gi to 16Gi"),
+        ({"job": environment.JobSize(memory="8G")}, "8G of memory"),
         ({"log_retention_days": 0}, "0 days"),
         ({"sweep_silent_hours": 24}, "24 hours"),
         ({"sweep_schedule": "every day"}, "five fields"),
@@ -85,6 +90,15 @@ def test_values_that_google_would_refuse_are_found(fields: dict[str, Any], says:
 def test_an_address_has_the_form_that_terraform_asks_for() -> None:
     (one,) = (text for text, _ in checks_tfvars._declared()["alert_emails"].rules)
     assert f'"{checks_tfvars.ADDRESS}"' in one
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory"),
+    [("1", "512Mi"), ("1", "4Gi"), ("2", "8192Mi"), ("4", "2Gi"), ("4", "16Gi"), ("6", "24Gi"), ("8", "32Gi")],
+)
+def test_memory_that_cloud_run_gives_with_so_many_cpus_is_taken(cpu: str, memory: str) -> None:
+    assert wrong(job=environment.JobSize(cpu=cpu, memory=memory)) == []
+    assert wrong(predict=environment.Size(cpu=cpu, memory=memory)) == []
 
 
 def test_labels_and_schedules_as_google_takes_them_are_taken() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+import psutil
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.pubsub_v1.types import pubsub
@@ -32,13 +34,22 @@ def clean_environ(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(mine)} | more
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for a condition and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)
     return found
+
+
+def ended(processes: list[psutil.Process]) -> bool:
+    """Whether none of them runs; one that nobody has reaped has ended too."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end between the two questions
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
 
 
 @functools.cache
@@ -65,7 +76,7 @@ def publish(cloud: LocalCloud, *messages: pubsub.PubsubMessage) -> list[str]:
             pubsub.PublishRequest.serialize,
             pubsub.PublishResponse.deserialize,
         )
-        answer = call(pubsub.PublishRequest(topic="projects/p/topics/t", messages=messages), timeout=5)
+        answer = call(pubsub.PublishRequest(topic="projects/p/topics/t", messages=messages), timeout=60)
     return list(answer.message_ids)
 
 
@@ -97,7 +108,7 @@ class Recorder:
                     status = recorder.statuses.pop(0) if recorder.statuses else recorder.otherwise
                     recorder.under_way += 1
                     recorder.most_under_way = max(recorder.most_under_way, recorder.under_way)
-                recorder.hold.wait(20)
+                recorder.hold.wait(120)
                 with lock:
                     recorder.under_way -= 1
                 self.send_response(status)

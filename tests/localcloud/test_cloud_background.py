@@ -23,7 +23,7 @@ me = {"pid": os.getpid(), "create_time": psutil.Process().create_time()}
 if sys.argv[2] != "unwritten":
     open(sys.argv[1], "w").write(json.dumps(me))
 print("ready", flush=True)
-time.sleep(100)
+time.sleep(300)
 """
 
 
@@ -38,7 +38,7 @@ def told(*_):
     sys.exit()
 signal.signal(signal.SIGTERM, told)
 pathlib.Path(sys.argv[1], "began").touch()
-time.sleep(100)
+time.sleep(300)
 '''
 
 @functions_framework.cloud_event
@@ -53,7 +53,7 @@ def test_what_works_in_the_background_is_asked_to_end_before_it_is_killed(
     helpers: list[subprocess.Popen[bytes]] = []
 
     def warm(environ: dict[str, str]) -> list[subprocess.Popen[bytes]]:
-        helpers.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], env=environ))
+        helpers.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], env=environ))
         return helpers
 
     monkeypatch.setattr("localcloud.warm.start", warm)
@@ -66,7 +66,7 @@ def test_what_works_in_the_background_is_asked_to_end_before_it_is_killed(
         "ce-source": "s",
         "content-type": "application/json",
     }
-    httpx.post(cloud.env["DROPFIT_ON_UPLOAD_URL"], headers=event, content=b"{}").raise_for_status()
+    httpx.post(cloud.env["DROPFIT_ON_UPLOAD_URL"], headers=event, content=b"{}", timeout=60).raise_for_status()
     eventually((tmp_path / "began").exists)
     cloud.stop()
     assert (tmp_path / "told").exists()
@@ -84,7 +84,7 @@ def test_stop_ends_retraining_jobs(start: Start, kind: str, monkeypatch: pytest.
     with subprocess.Popen(command, env=clean_environ(**run), **options) as job:
         assert job.stdout.readline() == "ready\n"
         cloud.stop()
-        assert job.wait(5) == (-signal.SIGKILL if kind == "stubborn" else -signal.SIGTERM)
+        assert job.wait(60) == (-signal.SIGKILL if kind == "stubborn" else -signal.SIGTERM)
     assert not list(cloud.home.logs.glob("*.pid"))
 
 
@@ -93,7 +93,7 @@ def test_pid_files_of_dead_jobs_are_cleared_away_and_harm_nobody(start: Start) -
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass
     (cloud.home.logs / "dead.pid").write_text(json.dumps({"pid": dead.pid, "create_time": 1.0}))
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"]) as innocent:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as innocent:
         (cloud.home.logs / "old.pid").write_text(json.dumps({"pid": innocent.pid, "create_time": 1.0}))
         (cloud.home.logs / "torn.pid").write_text('{"pid": ')
         cloud.stop()

@@ -49,7 +49,7 @@ def from_shell(env: Path, command: str) -> str:
         env=clean_environ(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -135,7 +135,7 @@ def test_the_token_endpoint_gives_access_tokens_and_identity_tokens(whole: Local
 
 
 def test_health_counts_events(whole: LocalCloud) -> None:
-    answer = httpx.get(f"http://127.0.0.1:{whole.ports['eventarc']}/healthz").json()
+    answer = httpx.get(f"http://127.0.0.1:{whole.ports['eventarc']}/healthz", timeout=60).json()
     assert answer["events"].keys() == {"pending", "delivered", "dead"}
 
 

@@ -48,7 +48,7 @@ def query(cloud: LocalCloud, sql: str) -> list[list[Any]]:
     answer = httpx.post(
         f"{cloud.env['BIGQUERY_EMULATOR_HOST']}/bigquery/v2/projects/dropfit-local/queries",
         json={"query": sql.format(log=f"`{cloud.env['DROPFIT_LOG_TABLE']}`"), "useLegacySql": False},
-        timeout=30,
+        timeout=300,
     )
     assert answer.status_code == 200, answer.text
     return [[field["v"] for field in row["f"]] for row in answer.json().get("rows", [])]
@@ -61,7 +61,7 @@ def logged(cloud: LocalCloud) -> list[str]:
 
 
 def ask(cloud: LocalCloud, *paths: str) -> None:
-    with httpx.Client(base_url=cloud.env["DROPFIT_PREDICT_URL"], trust_env=False, timeout=20) as client:
+    with httpx.Client(base_url=cloud.env["DROPFIT_PREDICT_URL"], trust_env=False, timeout=60) as client:
         for path in paths:
             assert client.post(path, content=b'{"instances": [{"a": 1}]}').text == "done"
 

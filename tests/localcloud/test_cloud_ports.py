@@ -53,18 +53,19 @@ def test_last_times_ports_are_taken_again_unless_busy(busy: int) -> None:
 
 
 def test_a_busy_port_that_was_set_is_an_error_and_leaves_nothing(start: Start, busy: int, tmp_path) -> None:
-    before = psutil.Process().children()
+    before = set(psutil.Process().children())  # some of which may end meanwhile
     with pytest.raises(LocalCloudError, match=rf"port {busy}, set for storage, is in use .*storage=N"):
         start("storage", "eventarc", ports={"storage": busy})
     assert status(tmp_path / "home") == []
     assert not (tmp_path / "home" / "env").exists()
-    assert psutil.Process().children() == before
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_port_can_be_set_by_argument_and_by_environment(start: Start) -> None:
-    ports = choose_ports({}, {})
-    environ = {"DROPFIT_PORTS": f"storage={ports['storage']},predict=1", "PATH": "/usr/bin:/bin"}
-    cloud = start("storage", ports={"predict": 2}, environ=environ)
+    with ExitStack() as holds:
+        ports = choose_ports({}, {}, holds=holds)
+        environ = {"DROPFIT_PORTS": f"storage={ports['storage']},predict=1", "PATH": "/usr/bin:/bin"}
+        cloud = start("storage", ports={"predict": 2}, environ=environ)
     assert cloud.env["STORAGE_EMULATOR_HOST"] == f"http://127.0.0.1:{ports['storage']}"
     assert cloud.env["DROPFIT_PREDICT_URL"] == "http://127.0.0.1:2"
 
@@ -75,11 +76,11 @@ def test_two_clouds_in_two_homes_run_at_once_and_ports_stay_over_down_and_up(sta
     assert one.ports["storage"] != two.ports["storage"]
     upload(one, "x.csv", b"one")
     assert [blob.name for blob in storage_client(two).list_blobs("dropfit-landing")] == []
-    before = one.ports
+    before = one.ports["storage"]  # of the others nobody listens, so that others may have taken them
     one.stop()
-    assert is_free(before["storage"])
+    assert is_free(before)
     assert {process.state for process in status(two.home.root)} == {"running"}
-    assert start("storage", home="one").ports == before
+    assert start("storage", home="one").ports["storage"] == before
 
 
 def test_servers_listen_on_this_machine_only(whole: LocalCloud) -> None:

@@ -29,7 +29,7 @@ def test_every_line_of_a_training_is_an_entry_and_its_outcomes_are_among_them(
         env={**os.environ, "CLOUD_RUN_JOB": "dropfit-retrain", "PYTHONPATH": os.pathsep.join(map(str, PLACES))},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=500,
         check=False,
     )
     entries = [json.loads(line) for line in done.stderr.splitlines()]

@@ -140,11 +140,12 @@ KILLED = """
 import os, sys, time
 sys.path.append({problems!r})
 from beam_pipelines import outputs, transforms
-real = transforms.Write.process
+real, wrote = transforms.Write.process, []
 def slowly(self, predicted):
     yield from real(self, predicted)
     os.write(1, b"wrote\\n")
-    time.sleep(0.2)
+    wrote.append(predicted)
+    time.sleep(0.2 if len(wrote) < 4 else 300)  # then it is killed
 transforms.Write.process = slowly
 from dropfit.cli import main
 sys.argv = ["dropfit", "batch", "predict", *sys.argv[1:]]

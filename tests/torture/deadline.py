@@ -178,10 +178,11 @@ def contend(door: Door, row: float, seconds: float) -> tuple[dict[str, float], l
     steps = {tuple(p.get("steps", ())) for p in many.json()["predictions"]} if many.status == 200 else {(str(many),)}
     if steps != {("model: deadline", "table: miss")}:
         failures.append(f"{MANY} rows at 100 ms did not step down: {steps}")
-    if many.seconds > MANY * row / 2:
+    slow_p50 = float(np.median([reply.seconds for reply in slow_ones]))  # a row, as the machine is busy now
+    if many.seconds > MANY * max(row, slow_p50) / 2:
         failures.append(f"{MANY} rows at 100 ms were answered after {many.seconds:.2f} s")
     numbers = {"row_ms": 1000 * row, "slow": len(slow_ones), "many_ms": 1000 * many.seconds}
-    numbers["slow_p50_ms"] = 1000 * float(np.median([reply.seconds for reply in slow_ones]))
+    numbers["slow_p50_ms"] = 1000 * slow_p50
     for name, quick in (("alone", alone), ("beside", beside)):
         numbers |= {f"{name}": len(quick.seconds), f"{name}_p50_ms": quick.p(0.5), f"{name}_p99_ms": quick.p(0.99)}
     return numbers, failures

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-from worlds import IMPATIENT, Figure, as_csv, clean_environment, seasons
+from worlds import AT_LEISURE, IMPATIENT, Figure, as_csv, clean_environment, seasons
 
 from dropfit import lease, settings, storage
 from dropfit.receipts import OPEN, PREFIX, Receipt, Receipts, UploadedObject
@@ -34,9 +34,9 @@ PATIENCE = 900.0
 def wild_cloud(seed: int, copies: int = 5, delay: float = 1.0) -> Iterator[LocalCloud]:
     """A local cloud whose Eventarc delivers every event 1 to `copies` times, each up to `delay` seconds late."""
     options = Options(
-        chaos=Chaos(seed=seed, copies=copies, delay=delay), concurrency=48, backoff_min=0.2, sweep_seconds=5.0
+        chaos=Chaos(seed=seed, copies=copies, delay=delay), concurrency=48, backoff_min=0.2, sweep_seconds=15.0
     )
-    environ = clean_environment(**IMPATIENT, DROPFIT_PREDICT_URL="http://127.0.0.1:1")
+    environ = clean_environment(**(IMPATIENT | AT_LEISURE), DROPFIT_PREDICT_URL="http://127.0.0.1:1")
     services = ("storage", "bigquery", "eventarc", "on_upload")
     with tempfile.TemporaryDirectory(prefix="dropfit-torture-") as home:
         cloud = LocalCloud(Path(home), environ=environ, services=services, eventarc=options)
@@ -108,7 +108,7 @@ def wait_for_outcomes(
 
 def wait_for_quiet(cloud: LocalCloud, buckets: Buckets) -> None:
     """Until no event is on its way and nobody works, so that a late duplicate would have done its harm."""
-    deadline, quiet = time.monotonic() + 120, 0
+    deadline, quiet = time.monotonic() + 600, 0
     while quiet < 3:
         assert time.monotonic() < deadline, "the cloud does not come to rest"
         busy = (

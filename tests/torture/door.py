@@ -77,7 +77,7 @@ def deploy(cloud_env: Mapping[str, str], **more: str) -> Deployment:
     for bucket in given.values():
         client.create_bucket(bucket)
     with contextlib.suppress(Exception):  # a cloud without BigQuery is enough for what only serves
-        bigquery.Client(project=parsed.project).create_dataset(parsed.dataset, timeout=5)
+        bigquery.Client(project=parsed.project).create_dataset(parsed.dataset, timeout=60)
     return Deployment(environ, parsed, Registry(storage.connect(parsed).models))
 
 
@@ -124,13 +124,13 @@ class Door:
         self, path: str = "/predict", body: Any = None, method: str = "", headers: Mapping[str, str] | None = None
     ) -> Reply:
         """One request on this door's own connection; a body that is no bytes is sent as JSON."""
-        if self._line is None or time.monotonic() - self._used > 1:  # the server ends a silent one after 2 s
+        if self._line is None or time.monotonic() - self._used > 0.5:  # the server ends a silent one after 2 s
             self._line = self.line()
         self._used = time.monotonic()
         payload = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
         return asked(self._line, method or ("GET" if body is None else "POST"), path, payload, headers or {})
 
-    def line(self, seconds: float = 30.0) -> HTTPConnection:
+    def line(self, seconds: float = 120.0) -> HTTPConnection:
         """A connection of its own, for a thread."""
         return HTTPConnection("127.0.0.1", self.port, timeout=seconds)
 
@@ -184,7 +184,8 @@ def opened(deployment: Deployment, folder: Path, **more: str) -> Iterator[Door]:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
-    port = choose_ports({}, {}, ["predict"])["predict"]
+    holds = contextlib.ExitStack()
+    port = choose_ports({}, {}, ["predict"], holds)["predict"]
     service = services._function("predict", "http", FUNCTIONS, port)
     known = {**deployment.environ, "PYTHONPATH": search(PROBLEMS, UNIT), "TMPDIR": str(temporary)}
     environ = services.child_environment(os.environ, {**known, **service.environ, **more})
@@ -198,16 +199,17 @@ def opened(deployment: Deployment, folder: Path, **more: str) -> Iterator[Door]:
         _wait(door)
         yield door
     finally:
+        holds.close()
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _wait(door: Door) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         with contextlib.suppress(OSError):
             if door.ask("/ready").status == 200:

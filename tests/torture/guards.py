@@ -312,7 +312,9 @@ def first_red(guard: str) -> str:
     """The first test that fails with a guard off (or with none off, for an empty name); empty when all pass."""
     tests = GUARDS[guard].tests if guard else tuple(dict.fromkeys(t for one in GUARDS.values() for t in one.tests))
     search = os.pathsep.join((str(red.ROOT / "tests" / "torture"), os.environ.get("PYTHONPATH", "")))
-    return red.first(tests, arguments=("-p", "guards"), **{VARIABLE: guard, "PYTHONPATH": search})
+    return red.first(
+        tests, arguments=("-p", "guards", "-o", "timeout=300"), **{VARIABLE: guard, "PYTHONPATH": search}
+    )
 
 
 def run(workers: int = 2) -> red.Figure:

@@ -85,7 +85,7 @@ class Herd:
     ) -> None:
         assert self._zygote.stdin is not None
         self._zygote.stdin.close()
-        self._zygote.wait(timeout=10)
+        self._zygote.wait(timeout=120)
 
     def run(
         self, environ: Mapping[str, str], action: str = "job", plan: Mapping[str, Any] | None = None, **more: Any
@@ -109,7 +109,7 @@ class Herd:
                 assert self._zygote.stdin is not None
                 self._zygote.stdin.write(json.dumps(order).encode() + b"\n")
                 self._zygote.stdin.flush()
-            status = ended.result(timeout=180)
+            status = ended.result(timeout=600)
         return Ended(status, tuple(trace.read_text().splitlines()), log)
 
     def _listen(self) -> None:

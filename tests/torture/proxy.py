@@ -100,7 +100,7 @@ class Proxy:
         return fault
 
     def _forward(self, request: Any, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(self._target, timeout=30)
+        connection = http.client.HTTPConnection(self._target, timeout=300)
         with contextlib.closing(connection):
             kept = {k: v for k, v in request.headers.items() if k.lower() not in ("host", "connection")}
             connection.request(request.command, request.path, body, kept)

@@ -31,7 +31,7 @@ from dropfit.pointer import CURRENT, Served
 from localcloud import flights
 
 QUICK = {"DROPFIT_POINTER_SECONDS": "0.1"}
-PATIENCE = 20.0
+PATIENCE = 60.0
 STORAGES = 120.0
 """Seconds until a storage that is down must be told of: Google's client tries again for 60."""
 LEAK = 20 * 1024**2

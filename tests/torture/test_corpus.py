@@ -85,7 +85,7 @@ class Deployment:
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_deployment_gives_every_file_its_verdict_and_serves_what_it_served(
     deployment: Callable[..., Settings], months: list[Path]
 ) -> None:

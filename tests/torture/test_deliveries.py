@@ -29,7 +29,7 @@ def wild() -> Iterator[LocalCloud]:
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_uploads_delivered_up_to_five_times_have_one_outcome_each_and_no_double_training(wild: LocalCloud) -> None:
     figure = deliveries.run(wild, 60, SEED)
     assert figure.ok, figure.failures
@@ -40,7 +40,7 @@ def test_uploads_delivered_up_to_five_times_have_one_outcome_each_and_no_double_
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_parallel_uploads_lose_no_update(wild: LocalCloud) -> None:
     figure = parallel.run(wild, 2, SEED, abreast=16)
     assert figure.ok, figure.failures

@@ -15,7 +15,7 @@ def test_each_guard_can_be_switched_off_and_says_what_it_guards(name: str) -> No
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_with_each_guard_off_a_test_turns_red_and_with_all_on_none_does() -> None:
     figure = guards.run()
     assert [name for name, test in figure.red.items() if not test] == []

@@ -13,7 +13,7 @@ LARGE = {ingest.bomb_of_rows: 0.2, ingest.large_page: 0.2}
 
 
 @pytest.mark.verify
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("case", ingest.CASES, ids=[case.make.__name__ for case in ingest.CASES])
 def test_a_file_made_to_exhaust_memory_gets_its_verdict_under_600_mb(case: ingest.Case) -> None:
     found = ingest.measure(case, LARGE.get(case.make, FACTOR))

@@ -43,7 +43,7 @@ class Pointer:
     def load(self, generation: int) -> str:
         self.loads.append(generation)
         self.loading.set()
-        assert self.go_on.wait(20), "nobody let the load go on"
+        assert self.go_on.wait(60), "nobody let the load go on"
         if self.broken:
             raise self.broken
         return f"version {generation}"
@@ -57,7 +57,7 @@ class Clock:
         monkeypatch.setattr(swap, "time", types.SimpleNamespace(monotonic=lambda: self.now))
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -66,7 +66,7 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 
 async def settled(live: Live[int, str], wanted: str) -> None:
     """Ask until the wanted version answers."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while await live.get() != wanted:
         assert time.monotonic() < deadline, "the version was never served"
         await asyncio.sleep(0.002)

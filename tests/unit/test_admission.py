@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropfit import admission
-from dropfit.admission import PROBE, SLOWEST, Cost, Lane, measure
+from dropfit.admission import SLOWEST, Cost, Lane, measure
 
 
 class Model:
@@ -64,17 +64,17 @@ def test_an_estimate_follows_a_model_that_becomes_slower_and_recovers() -> None:
 
 
 def test_a_run_is_admitted_only_if_it_is_expected_to_end_in_time() -> None:
-    lane, cost, now = Lane(), Cost(0.0, 0.02), time.monotonic()
-    assert lane.admits(cost, 4, now + 0.1)
-    assert not lane.admits(cost, 64, now + 0.1)
+    lane, cost, now = Lane(), Cost(0.0, 20.0), time.monotonic()
+    assert lane.admits(cost, 4, now + 100)
+    assert not lane.admits(cost, 64, now + 100)
 
 
 def test_what_waits_in_the_thread_counts() -> None:
     async def story() -> list[bool]:
-        lane, cost, go = Lane(), Cost(0.0, 0.2), threading.Event()
-        running = asyncio.create_task(lane.run(go.wait, cost, 1, time.monotonic() + 5))
+        lane, cost, go = Lane(), Cost(0.0, 200.0), threading.Event()
+        running = asyncio.create_task(lane.run(go.wait, cost, 1, time.monotonic() + 600))
         await asyncio.sleep(0)
-        alone, behind = lane.admits(cost, 1, time.monotonic() + 0.25), lane.admits(cost, 1, time.monotonic() + 0.5)
+        alone, behind = lane.admits(cost, 1, time.monotonic() + 250), lane.admits(cost, 1, time.monotonic() + 500)
         go.set()
         await running
         return [alone, behind, lane.idle, lane.backlog(time.monotonic()) == 0]
@@ -82,13 +82,14 @@ def test_what_waits_in_the_thread_counts() -> None:
     assert asyncio.run(story()) == [False, True, True, True]
 
 
-def test_a_model_that_was_too_slow_of_late_is_tried_again_once_a_second() -> None:
-    lane, cost = Lane(), Cost(0.0, 0.02)
+def test_a_model_that_was_too_slow_of_late_is_tried_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "PROBE", 60.0)  # longer than a busy machine holds this test up
+    lane, cost = Lane(), Cost(0.0, 20.0)
     cost.scale = 10.0
-    admitted = [lane.admits(cost, 1, time.monotonic() + 0.1) for _ in range(5)]
+    admitted = [lane.admits(cost, 1, time.monotonic() + 100) for _ in range(5)]
     assert admitted == [True, False, False, False, False]
-    lane._probed -= PROBE
-    assert lane.admits(cost, 1, time.monotonic() + 0.1)
+    lane._probed -= 60.0
+    assert lane.admits(cost, 1, time.monotonic() + 100)
 
 
 def test_a_model_that_never_was_quick_enough_is_not_tried() -> None:
@@ -100,7 +101,7 @@ def test_a_slow_run_holds_up_neither_the_event_loop_nor_its_own_request_beyond_t
     async def story() -> tuple[object, float, int]:
         lane, go, turns = Lane(), threading.Event(), 0
         begun = time.monotonic()
-        run = asyncio.create_task(lane.run(go.wait, Cost(0.01, 0.0), 1, begun + 0.1))
+        run = asyncio.create_task(lane.run(lambda: go.wait(60), Cost(0.01, 0.0), 1, begun + 1))
         while not run.done():
             turns += 1
             await asyncio.sleep(0.001)
@@ -110,19 +111,19 @@ def test_a_slow_run_holds_up_neither_the_event_loop_nor_its_own_request_beyond_t
 
     result, took, turns = asyncio.run(story())
     assert result is None
-    assert took < 2
+    assert took < 30
     assert turns > 10
 
 
 def test_a_run_whose_deadline_passed_while_it_waited_is_not_begun() -> None:
     async def story() -> int:
         lane, cost, go, begun = Lane(), Cost(0.0, 0.001), threading.Event(), []
-        first = asyncio.create_task(lane.run(go.wait, cost, 1, time.monotonic() + 5))
+        first = asyncio.create_task(lane.run(go.wait, cost, 1, time.monotonic() + 60))
         await asyncio.sleep(0)
         assert await lane.run(lambda: begun.append(1), cost, 1, time.monotonic() + 0.02) is None
         go.set()
         await first
-        await lane.run(lambda: None, cost, 1, time.monotonic() + 5)  # after it, the thread has seen both
+        await lane.run(lambda: None, cost, 1, time.monotonic() + 60)  # after it, the thread has seen both
         return len(begun)
 
     assert asyncio.run(story()) == 0
@@ -136,7 +137,7 @@ def test_what_the_work_raises_reaches_the_request_and_the_lane_goes_on() -> None
             raise RuntimeError("no model")
 
         with pytest.raises(RuntimeError, match="no model"):
-            await lane.run(broken, cost, 1, time.monotonic() + 5)
-        return await lane.run(lambda: "well", cost, 1, time.monotonic() + 5)
+            await lane.run(broken, cost, 1, time.monotonic() + 60)
+        return await lane.run(lambda: "well", cost, 1, time.monotonic() + 60)
 
     assert asyncio.run(story()) == "well"

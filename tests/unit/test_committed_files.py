@@ -18,7 +18,7 @@ def tracked() -> list[Path]:
     """Every file that is committed, or would be."""
     command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     except (OSError, subprocess.SubprocessError):
         pytest.skip("not a git clone")
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -97,3 +100,11 @@ def test_the_command_prints_the_arithmetic_with_its_numbers() -> None:
 def test_the_commands_defaults_are_the_modules() -> None:
     done = CliRunner().invoke(cli.app, ["batch", "cost", "--rows", "1000", "--json"])
     assert json.loads(done.output)["total"] == pytest.approx(costs.bill(Work(rows=1000), Prices()).total)
+
+
+def test_programs_get_plain_json_also_where_a_build_forces_colours(clean: dict[str, str]) -> None:
+    dropfit = Path(sys.executable).with_name("dropfit")
+    command = [str(dropfit), "batch", "cost", "--rows", "1000", "--json"]
+    environ = clean | {"FORCE_COLOR": "1", "GITHUB_ACTIONS": "true"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=True)
+    assert json.loads(done.stdout)["total"] > 0

@@ -39,7 +39,7 @@ def run(code: str, **variables: str) -> tuple[int, list[str]]:
         env={"PATH": "/usr/bin:/bin", **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.stdout == ""

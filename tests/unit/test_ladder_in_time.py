@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+import types
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +16,7 @@ import pytest
 from fakes import Shelf
 from ladders import GOOD, NEW_CUP, answered, ask, open_
 
+from dropfit import admission
 from dropfit.admission import Cost, Lane
 from dropfit.ladder import Ladder
 from dropfit.served import Served
@@ -29,13 +33,22 @@ def test_what_the_model_cannot_do_in_time_comes_from_the_rungs_below(shelf: Shel
     assert answers[1].steps == ("model: deadline", "table: miss")
 
 
-def test_a_model_of_twenty_milliseconds_a_row_is_asked_for_as_many_rows_as_fit(shelf: Shelf) -> None:
-    found = open_(shelf, "dynamic")
-    exchange(found, slowed(found, 0.02))
+def test_a_model_of_half_a_second_a_row_is_asked_for_as_many_rows_as_fit(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, now = open_(shelf, "dynamic"), [0.0]
+
+    def spend(seconds: float) -> None:
+        now[0] += seconds
+
+    # A run costs what it says, by a clock of its own: what else the machine does is not measured.
+    clock = types.SimpleNamespace(perf_counter=lambda: now[0], monotonic=time.monotonic)
+    monkeypatch.setattr(admission, "time", clock)
+    exchange(found, slowed(found, 0.5, spend))
     found.ladder.online.warm(msgspec.convert(GOOD, found.decoder.kind))
-    assert found.ladder.online.cost.per_row == pytest.approx(0.02, rel=0.3)
-    assert {p.source for p in ask(found, NEW_CUP, budget=0.5)} == {"model"}
-    assert {p.source for p in ask(found, *[NEW_CUP] * 64, budget=0.5)} == {"backoff"}
+    assert found.ladder.online.cost.per_row == pytest.approx(0.5)
+    assert {p.source for p in ask(found, NEW_CUP, budget=20)} == {"model"}
+    assert {p.source for p in ask(found, *[NEW_CUP] * 64, budget=20)} == {"backoff"}
 
 
 def exchange(found: Served, scorer: Any) -> None:
@@ -43,7 +56,7 @@ def exchange(found: Served, scorer: Any) -> None:
     found.ladder.online.use(scorer.model)
 
 
-def slowed(found: Served, seconds: float) -> Any:
+def slowed(found: Served, seconds: float, spend: Callable[[float], object] = time.sleep) -> Any:
     """The version's scorer with a model that takes so long a row."""
     scorer, model = found.version.scorer, found.version.scorer.model
 
@@ -52,7 +65,7 @@ def slowed(found: Served, seconds: float) -> Any:
 
         @staticmethod
         def model(matrix: Any) -> Any:
-            time.sleep(seconds * len(matrix))
+            spend(seconds * len(matrix))
             return model(matrix)
 
     return Slow()
@@ -60,13 +73,13 @@ def slowed(found: Served, seconds: float) -> Any:
 
 def test_slow_requests_do_not_delay_quick_ones(shelf: Shelf) -> None:
     found = open_(shelf, "hybrid")
-    exchange(found, slowed(found, 0.05))
-    found.ladder.online.cost = Cost(0.0, 0.05)
+    exchange(found, slowed(found, 0.5))
+    found.ladder.online.cost = Cost(0.0, 0.5)
     slow = found.decoder.decode(msgspec.json.encode({"instances": [NEW_CUP] * 4}))
     quick = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
 
     async def story() -> tuple[list[float], str]:
-        running = asyncio.create_task(answered(found.ladder, slow, time.monotonic() + 10))
+        running = asyncio.create_task(answered(found.ladder, slow, time.monotonic() + 60))
         took = []
         while not running.done():
             begun = time.monotonic()
@@ -79,17 +92,19 @@ def test_slow_requests_do_not_delay_quick_ones(shelf: Shelf) -> None:
     took, source = asyncio.run(story())
     assert source == "model"
     assert len(took) > 20
-    assert took[len(took) // 2] < 0.02
+    assert took[len(took) // 2] < 0.2  # a tenth of the slow one
 
 
 def test_a_run_that_is_later_than_expected_is_not_waited_for(shelf: Shelf) -> None:
-    found = open_(shelf, "dynamic")
-    exchange(found, slowed(found, 1.0))
+    found, answered_first = open_(shelf, "dynamic"), threading.Event()
+    exchange(found, slowed(found, 60.0, answered_first.wait))
     found.ladder.online.cost = Cost(0.003, 0.0)
     begun = time.monotonic()
     (answer,) = ask(found, NEW_CUP, budget=0.1)
+    took = time.monotonic() - begun
+    answered_first.set()
     assert (answer.source, answer.steps[0]) == ("backoff", "model: deadline")
-    assert time.monotonic() - begun < 2  # the second that asyncio.run waits for the thread
+    assert took < 30
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("a runtime's own"), ZeroDivisionError()])
@@ -127,5 +142,5 @@ def test_a_ladder_without_its_model_measured_yet_answers_at_once(shelf: Shelf) -
     found = open_(shelf, "dynamic")
     fresh = Ladder(found.version, found.snapshot, "dynamic", "fallback", Lane())
     decoded = found.decoder.decode(msgspec.json.encode({"instances": [GOOD]}))
-    (answer,) = asyncio.run(answered(fresh, decoded, time.monotonic() + 1))
+    (answer,) = asyncio.run(answered(fresh, decoded, time.monotonic() + 60))
     assert answer.source == "model"

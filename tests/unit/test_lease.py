@@ -117,7 +117,7 @@ def test_a_renewal_whose_answer_is_lost_is_not_taken_for_a_takeover(bucket: Fake
     with Lease(bucket, "mine", 60) as held:
         before = claim(bucket).beat
         bucket.lose_answer("replace")
-        eventually(lambda: claim(bucket).beat > before + 3, seconds=1)
+        eventually(lambda: claim(bucket).beat > before + 3)
         held.check()
 
 

@@ -36,7 +36,7 @@ def test_the_predict_path_imports_nothing_that_only_training_needs() -> None:
         cwd=ROOT / "functions",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert json.loads(done.stdout) == []
@@ -56,7 +56,7 @@ def test_the_upload_function_imports_nothing_that_only_training_needs() -> None:
         cwd=ROOT / "functions",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert json.loads(done.stdout) == []

@@ -31,7 +31,7 @@ def python(*arguments: str, path: str) -> str:
     """Run a Python that finds what is in these folders, and nothing of the example otherwise."""
     environ = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(
-        [sys.executable, *arguments], env=environ, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *arguments], env=environ, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -205,7 +205,7 @@ def test_a_line_is_written_soon_after_its_request_while_the_loop_runs(tmp_path: 
     async def two_requests(log: PredictionLog) -> None:
         add(log, path="/a")
         add(log, path="/b")  # too soon after the first to be written at once
-        for _ in range(500):
+        for _ in range(6000):
             await asyncio.sleep(0.01)
             if len(file.read_bytes().splitlines()) == 2:
                 return

@@ -265,7 +265,7 @@ assert libraries.check(Manifest, "onnxruntime")
 
 
 def test_a_function_without_scikit_learn_refuses_such_a_version_and_says_what_to_install() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT_SKLEARN], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", WITHOUT_SKLEARN], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "scikit-learn, skops, scipy is not installed" in done.stdout
     assert "dropfit[skops]" in done.stdout

@@ -228,6 +228,6 @@ def test_started_as_a_module_without_settings_it_names_those_that_are_missing(
     clean: dict[str, str], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-P", "-m", "dropfit.sweep"]
-    done = subprocess.run(command, env=clean, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=clean, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert all(name in done.stderr for name in ENVIRONMENT)
