@@ -81,6 +81,7 @@ resource "google_cloud_run_v2_service" "on_upload" {
   }
 
   depends_on = [
+    google_cloud_run_v2_job_iam_member.retrain,
     google_storage_bucket_iam_member.data,
     google_storage_bucket_iam_member.data_part,
   ]

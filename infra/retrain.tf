@@ -43,6 +43,8 @@ resource "google_cloud_run_v2_job" "retrain" {
   depends_on = [
     google_bigquery_dataset_iam_member.predictions,
     google_project_iam_member.bigquery_jobs,
+    google_project_iam_member.dataflow_developer,
+    google_service_account_iam_member.dataflow,
     google_storage_bucket_iam_member.data,
     google_storage_bucket_iam_member.landing,
     google_storage_bucket_iam_member.models,

@@ -13,7 +13,7 @@ resource "google_service_account" "builders" {
 
 locals {
   # For each kind of resource that infra/ has, the role that can make it and grant others a role on it.
-  # tests/infra/test_pipeline.py holds the two together.
+  # tests/infra/test_pipeline_root.py holds the two together.
   deploy_roles = concat(
     [
       "roles/artifactregistry.admin",

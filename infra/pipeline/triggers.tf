@@ -74,6 +74,9 @@ resource "google_cloudbuild_trigger" "builds" {
     google_project_iam_member.deploy,
     google_project_iam_member.deploy_grants,
     google_project_iam_member.plan,
+    google_project_iam_member.plan_source,
+    google_service_account_iam_member.deploy_identity,
     google_storage_bucket_iam_member.build_logs,
+    google_storage_bucket_iam_member.plan_state,
   ]
 }

@@ -165,3 +165,16 @@ run "predicts_size_is_the_adopters" {
     error_message = "What a small quota lets predict have, on_upload would still be refused."
   }
 }
+
+run "the_jobs_size_is_the_adopters" {
+  command = plan
+
+  variables {
+    job = { cpu = "4", memory = "16Gi" }
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_job.retrain.template[0].template[0].containers[0].resources[0].limits == tomap({ cpu = "4", memory = "16Gi" })
+    error_message = "The job has another size than var.job says."
+  }
+}

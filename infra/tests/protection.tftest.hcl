@@ -11,7 +11,7 @@ variables {
   environment   = "dev"
   functions_zip = "../build/functions-0123456789abcdef.zip"
   image_tag     = "0123456789abcdef"
-  labels        = { team = "pricing" }
+  labels        = { team = "pricing", app = "theirs" } # ours cannot be hidden
 }
 
 run "no_bucket_can_be_made_public" {

@@ -44,9 +44,9 @@ def _set(url: str, **fields: Any) -> Sickness:
     return lambda google: google.things[url].update(fields)
 
 
-def _quota(value: int) -> Sickness:
+def _quota(value: int, of: str = "Cpu") -> Sickness:
     entry = {"dimensions": {"region": "europe-west1"}, "details": {"value": str(value)}}
-    return _set(f"{QUOTAS}/CpuAllocPerProjectRegion", dimensionsInfos=[entry])
+    return _set(f"{QUOTAS}/{of}AllocPerProjectRegion", dimensionsInfos=[entry])
 
 
 def lacks(*permissions: str) -> Sickness:
@@ -158,6 +158,11 @@ SICK: dict[str, tuple[Sickness, Environment, tuple[str, str], str, list[str], li
         _quota(4_000),
         ENVIRONMENT, ("quotas", "Cloud Run"), "fail", ["10 instances of 1 CPU", "enough for 4"],
         ["predict = { max_instances = 4 }", "console.cloud.google.com/iam-admin/quotas?project=acme-dev"],
+    ),
+    "Cloud Run has no memory": (
+        _quota(3 * 2**30, "Mem"),
+        ENVIRONMENT, ("quotas", "Cloud Run"), "fail", ["10 instances of 1 CPU", "enough for 3"],
+        ["predict = { max_instances = 3 }", "console.cloud.google.com/iam-admin/quotas?project=acme-dev"],
     ),
     "Cloud Run's quota is not told": (
         _set(f"{QUOTAS}/CpuAllocPerProjectRegion", dimensionsInfos=[]),

@@ -220,6 +220,9 @@ def test_every_place_is_the_region(resources: list[Resource]) -> None:
         for key in ("location", "region")
         if isinstance(resource["values"].get(key), str)
     }
+    (topic,) = of(resources, "google_pubsub_topic")
+    (kept,) = topic["values"]["message_storage_policy"]
+    assert kept["allowed_persistence_regions"] == [REGION]
     assert {place for *_, place in places} == {REGION}
     assert len(places) > 20
 
@@ -265,3 +268,7 @@ def test_only_githubs_own_issuer_is_believed_and_only_for_one_repository(pipelin
     assert "||" not in condition
     assert "assertion.repository_id == '123456789'" in condition.split(" && ")
     assert not provider["values"].get("disabled")
+    mapped = provider["values"]["attribute_mapping"]
+    assert mapped["google.subject"] == "assertion.sub"
+    for name in ("ref", "repository", "repository_id"):
+        assert mapped[f"attribute.{name}"] == f"assertion.{name}", "whom the deployer is lent to is told by it"

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.deploy import bundle
@@ -70,6 +70,15 @@ def test_other_times_modes_orders_and_places_give_the_same_bytes(original: Path,
     here, there = bundle.build(original), bundle.build(other)
     assert names(here) == names(there)
     assert [p.read_bytes() for p in here] == [p.read_bytes() for p in there]
+
+
+def test_a_zip_says_nothing_of_where_and_when_it_was_made() -> None:
+    with zipfile.ZipFile(io.BytesIO(bundle.zipped({"b.py": b"1", "a.sh": b"2" * 100}))) as archive:
+        entries = archive.infolist()
+    assert [entry.filename for entry in entries] == ["a.sh", "b.py"]
+    for entry in entries:
+        assert (entry.create_system, entry.external_attr >> 16, entry.date_time) == (3, 0o100644, bundle.EPOCH)
+        assert entry.compress_type == zipfile.ZIP_STORED, "what deflate writes is each zlib's own"
 
 
 def test_another_time_zone_locale_and_umask_give_the_same_bytes(original: Path, tree: Path) -> None:
@@ -199,6 +208,21 @@ def test_a_torn_zip_of_an_interrupted_run_is_written_again(tree: Path) -> None:
     assert code.functions.read_bytes() == whole
 
 
+def test_half_a_zip_never_has_the_name_of_a_whole_one(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(half: Path, whole: Path) -> Path:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "replace", breaks)
+    with pytest.raises(OSError, match="no space left"):
+        bundle.build(tree)
+    assert list((tree / "build").glob("*.zip")) == []
+
+
+def test_make_bundle_is_this() -> None:
+    assert "\nbundle: env ##" in (makefile := (ROOT / "Makefile").read_text())
+    assert "\n\t@$(BIN)/python -m infra.deploy.bundle $(ARGS)\n" in makefile
+
+
 def test_the_commit_of_deployed_code_is_found_by_its_tag(tree: Path) -> None:
     first = committed(tree, "one")
     code = bundle.build(tree)
@@ -228,6 +252,7 @@ def committed(tree: Path, message: str) -> str:
     return git("rev-parse", "HEAD")
 
 
+@settings(deadline=None)  # a busy machine is no fault of the zip
 @given(st.dictionaries(NAMES, st.binary(max_size=40), max_size=8), st.randoms())
 def test_a_zip_depends_on_names_and_bytes_alone_and_holds_them(files: dict[str, bytes], chance: Random) -> None:
     shuffled = list(files.items())
@@ -239,6 +264,7 @@ def test_a_zip_depends_on_names_and_bytes_alone_and_holds_them(files: dict[str, 
         assert {entry.compress_type for entry in archive.infolist()} <= {zipfile.ZIP_STORED}
 
 
+@settings(deadline=None)  # a busy machine is no fault of the zip
 @given(st.dictionaries(NAMES, st.binary(max_size=8), max_size=4), st.dictionaries(NAMES, st.binary(max_size=8)))
 def test_two_zips_are_equal_only_when_their_files_are(one: dict[str, bytes], other: dict[str, bytes]) -> None:
     assert (bundle.zipped(one) == bundle.zipped(other)) == (one == other)

@@ -73,6 +73,31 @@ def test_what_make_tests_fails_when_a_test_fails(target: str) -> None:
     assert re.search(r"^(\w+ )*MAKEFLAGS|PYTEST_ADDOPTS", makefile, re.MULTILINE) is None
 
 
+SELECTS = {
+    "test": 'pytest -m "not verify and not infra" -n $(WORKERS) --dist loadfile $(ARGS)',
+    "verify": "pytest -m verify $(ARGS)",
+    "infra-test": "pytest tests/infra -m infra $(ARGS)",
+}
+"""Target of make -> all that it asks of pytest: between them they leave no test out."""
+
+
+@pytest.mark.parametrize("target", SELECTS)
+def test_no_test_is_left_out(target: str) -> None:
+    recipe = re.findall(rf"^{target}:.*\n\t@(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe == [f"$(BIN)/python -m {SELECTS[target]}"]
+
+
+def test_tests_are_given_the_terraform_that_is_named() -> None:
+    assert "\nexport TERRAFORM ?= terraform\n" in (ROOT / "Makefile").read_text()
+
+
+def test_what_make_installs_is_locked_with_hashes() -> None:
+    installs = re.findall(r"uv pip install (.*?)(?:;|$)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert len(installs) > 3
+    own = [told for told in installs if told.endswith("--no-deps -e .")]
+    assert [told for told in installs if "--require-hashes -r requirements/" not in told] == own
+
+
 def test_test_means_lint_too() -> None:
     assert re.search(r"^test: lint\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
@@ -95,6 +120,13 @@ def test_substitutions_that_are_used_are_defined_and_the_other_way_round() -> No
     used = set(VARIABLE.findall(scripts() + templates))
     assert used - BUILT_IN <= set(BUILD["substitutions"])
     assert set(BUILD["substitutions"]) <= used
+
+
+def test_substitutions_reach_the_account_the_bucket_and_the_steps() -> None:
+    options = BUILD["options"]
+    assert options["dynamicSubstitutions"] is True  # in serviceAccount and logsBucket
+    assert options["automapSubstitutions"] is True  # in the steps' environment
+    assert options["substitutionOption"] == "ALLOW_LOOSE"  # what only the environment is read for is no mistake
 
 
 def test_every_action_has_its_own_account_and_its_own_bucket_of_logs() -> None:

@@ -12,6 +12,7 @@ import pytest
 from deploy_verbs import LOOK, PLAN, written
 from on_stage import BAD, FINE, OUTPUTS, WANTED, Stage
 
+from dropfit import settings
 from infra.deploy import bundle, deploy, doctor, images
 
 AFTER = ["dead letters", "output", "doctor after"]
@@ -110,6 +111,13 @@ def test_what_nobody_has_agreed_to_is_asked_about_again(stage: Stage) -> None:
     assert told.text.count("Do it?") == 2
     assert "did not agree" in told.text
     assert "google_pubsub_topic.old" in stage.terraform.state
+
+
+def test_a_plan_that_a_person_does_not_want_is_kept_nowhere(stage: Stage) -> None:
+    told = stage.type("deploy", keyboard="n\n")
+    assert told.code == 1
+    assert "plan" in stage.terraform.verbs
+    assert list(settings.home().rglob("*.tfplan")) == []
 
 
 def test_nobody_at_the_keyboard_is_no_yes(stage: Stage) -> None:

@@ -136,6 +136,15 @@ def test_the_protections_are_taken_off_what_goes_alone_and_without_deploying_any
     assert "apply" not in deployed.terraform.verbs
 
 
+@pytest.mark.parametrize(("more", "said"), [((), "false"), (("--and-data", "--project", "acme-dev"), "true")])
+def test_that_data_may_go_is_said_to_terraform_only_when_somebody_said_so(
+    deployed: Stage, more: tuple[str, ...], said: str
+) -> None:
+    deployed.type("destroy", "--yes", *more)
+    (plan,) = deployed.terraform.arguments("plan")
+    assert {f"-var=delete_data={said}", "-var=deletion_protection=false", "-destroy"} <= set(plan)
+
+
 def test_many_objects_are_counted_only_so_far(deployed: Stage) -> None:
     many = {"items": [{"size": "1"}] * (PAGES + 1)}  # the stand-in gives one a page
     deployed.google.things["https://storage.googleapis.com/storage/v1/b/acme-dev-dropfit-landing/o"] = many

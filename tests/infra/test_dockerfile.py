@@ -109,6 +109,7 @@ def test_packages_come_from_the_hashed_lock_alone_and_leave_no_cache() -> None:
     assert set(command) >= {"--require-hashes", "--no-cache-dir", "--no-deps"}
     assert command[-2:] == ["-r", "requirements/jobs.txt"]
     assert install.count("pip install") == 1
+    assert "pip check" in [told.strip() for told in install.split("&&")], "the lock names everything, or it fails"
 
 
 def test_nothing_waits_by_spinning_and_no_line_of_the_log_waits() -> None:
@@ -117,6 +118,23 @@ def test_nothing_waits_by_spinning_and_no_line_of_the_log_waits() -> None:
     assert known["PYTHONUNBUFFERED"] == "1"
     assert known["PYTHONPATH"].split(":") == ["/app/functions", "/app"]
     assert "PYTHONDONTWRITEBYTECODE" not in known
+
+
+def test_a_user_that_is_a_number_has_a_home_and_a_name_and_needs_no_other_place_to_write() -> None:
+    known = dockerfile.variables(Path("/app"))
+    assert (known["HOME"], known["USER"]) == ("/tmp", "dropfit")  # noqa: S108 (of the image)
+    assert known["MPLCONFIGDIR"].startswith("/tmp/")  # noqa: S108
+    assert known["RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"] == "1", "boot would make an environment of its own"
+
+
+def test_no_start_compiles_what_it_imports() -> None:
+    runs = [
+        told for word, told in dockerfile.instructions(dockerfile.DOCKERFILE.read_text()) if word in ("COPY", "RUN")
+    ]
+    packages, code = (told for told in runs if "compileall" in told)
+    assert "print(sys.prefix)" in packages
+    assert code.endswith(" functions beam_pipelines")
+    assert runs[-1] == code, "all code is there by then"
 
 
 def started(tmp_path: Path, *given: str) -> list[str]:

@@ -22,6 +22,17 @@ def test_a_budget_is_there_when_one_is_asked_for_and_only_then(infra: Path, reso
     assert rules == [(share, "CURRENT_SPEND") for share in (0.5, 0.9, 1)] + [(1, "FORECASTED_SPEND")]
     assert len(budget["all_updates_rule"][0]["monitoring_notification_channels"]) == 1
     assert len(budget["budget_filter"][0]["projects"]) == 1
+    assert budget["budget_filter"][0]["calendar_period"] == "MONTH"
+    many = planned(
+        infra, VARIABLES | {"alert_emails": [f"{n}@acme.example" for n in range(6)], "monthly_budget": 12.5}
+    )
+    (other,) = named(many["planned_values"]["root_module"]["resources"], "google_billing_budget").values()
+    assert len(other["all_updates_rule"][0]["monitoring_notification_channels"]) == 5, "Google takes no more"
+    assert other["amount"][0]["specified_amount"][0] | {"currency_code": None} == {
+        "currency_code": None,
+        "units": "12",
+        "nanos": 500_000_000,
+    }
     without = planned(infra, VARIABLES | {"monthly_budget": None})
     assert named(without["planned_values"]["root_module"]["resources"], "google_billing_budget") == {}
 
@@ -71,6 +82,12 @@ def test_predict_is_billed_by_requests_unless_asked_otherwise(infra: Path) -> No
     assert not idle({"billing": "instances"})
     with pytest.raises(AssertionError, match=r"predict\.billing"):
         idle({"billing": "never"})
+
+
+def test_the_log_is_kept_for_as_long_as_the_adopter_says(infra: Path) -> None:
+    found = planned(infra, VARIABLES | {"log_retention_days": 90})["planned_values"]["root_module"]["resources"]
+    (bucket,) = named(found, "google_logging_project_bucket_config").values()
+    assert bucket["retention_days"] == 90
 
 
 def test_a_log_that_forgets_before_its_requests_are_counted_is_refused(infra: Path) -> None:

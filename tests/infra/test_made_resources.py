@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds of everything that is made: it is closed, protected, labelled, and waits for its API."""
+"""What holds of everything that is made: it is closed, protected and labelled."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from planned_resources import Resource, bucket, named
-from planning import run_terraform
+
+from infra.deploy.holdings import DATA
 
 pytestmark = pytest.mark.infra
 
@@ -30,11 +29,13 @@ def test_what_can_be_protected_from_deletion_is(resources: list[Resource]) -> No
         f"dropfit-{r}" for r in ("on-upload", "predict", "retrain", "sweep")
     }
     assert [r["address"] for r in can if r["values"]["deletion_protection"] is not True] == []
-    holders = {bucket("landing"), bucket("data"), bucket("models"), "dropfit"}
-    data = [r for r in resources if r["values"].get("name", r["values"].get("dataset_id")) in holders]
-    kept = {r["address"] for r in data if r["values"].get("deletion_policy") == "PREVENT"}
-    assert kept >= {f"google_storage_bucket.{what}" for what in ("landing", "data", "models")}
-    assert "google_bigquery_dataset.predictions" in kept
+    kept = {r["address"] for r in resources if r["values"].get("deletion_policy") == "PREVENT"}
+    assert kept == DATA, "`dropfit destroy` and Terraform hold the same for data"
+    assert kept == {
+        *(f"google_storage_bucket.{what}" for what in ("landing", "data", "models")),
+        "google_bigquery_dataset.predictions",
+        "google_logging_project_bucket_config.predictions",
+    }
 
 
 def test_everything_that_takes_labels_has_ours(plan: dict[str, Any], resources: list[Resource]) -> None:
@@ -43,32 +44,5 @@ def test_everything_that_takes_labels_has_ours(plan: dict[str, Any], resources: 
     assert providers["google"]["expressions"]["default_labels"] == {"references": ["local.labels"]}
     # The provider's default labels do not reach these.
     beside = [r for r in resources if "user_labels" in r["values"]]
-    assert [r["address"] for r in beside if (r["values"]["user_labels"] or {}).get("app") != "dropfit"] == []
-
-
-# In which order
-
-EDGE = re.compile(r'"([\w.]+)" -> "([\w.]+)"')
-APIS = "google_project_service.apis"
-
-
-def test_whatever_is_made_waits_for_its_api(infra: Path, resources: list[Resource]) -> None:
-    waits: dict[str, set[str]] = {}
-    for later, earlier in EDGE.findall(run_terraform(infra, "graph").stdout):
-        waits.setdefault(later, set()).add(earlier)
-
-    def reaches(node: str) -> bool:
-        return node == APIS or any(reaches(before) for before in waits.get(node, ()))
-
-    made = {f"{r['type']}.{r['name']}" for r in resources if r["mode"] == "managed"}
-    assert len(made) > 30
-    assert {node for node in made if not reaches(node)} == set()
-
-
-def test_the_trigger_waits_for_googles_agents_and_only_at_its_first_deployment(
-    infra: Path, resources: list[Resource]
-) -> None:
-    edges = EDGE.findall(run_terraform(infra, "graph").stdout)
-    assert ("google_eventarc_trigger.uploads", "terraform_data.service_agents") in edges
-    (wait,) = named(resources, "terraform_data")
-    assert wait["values"].get("triggers_replace") is None, "nothing ever replaces it, so it sleeps once"
+    ours = {"app": "dropfit", "environment": "dev", "deployment": "dropfit"}
+    assert [r["address"] for r in beside if r["values"]["user_labels"] != ours] == []

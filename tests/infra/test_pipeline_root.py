@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,67 @@ def test_the_deployer_can_make_each_kind_of_resource(
         if role is not None and role not in given:
             lacking.add((kind, role))
     assert lacking == set()
+
+
+BESIDES = {
+    "roles/bigquery.jobUser",  # the smoke test's rollback mends the view
+    "roles/cloudbuild.builds.editor",  # has images built
+    "roles/iam.serviceAccountUser",  # gives functions and jobs their accounts
+    "roles/run.invoker",  # the smoke test calls predict
+}
+"""What the deployer does beside making resources."""
+
+
+def test_the_deployer_has_no_role_that_nothing_needs(pipeline: list[dict[str, Any]]) -> None:
+    assert roles(pipeline, "deploy", "deploy_grants") == BESIDES | {role for role in MAKES.values() if role}
+    on_accounts = [r for r in pipeline if r["type"] == "google_service_account_iam_member"]
+    assert {(r["name"], r["values"]["role"]) for r in on_accounts} == {
+        ("deploy_identity", "roles/iam.serviceAccountOpenIdTokenCreator"),
+        ("deploy_federated", "roles/iam.workloadIdentityUser"),
+    }
+
+
+READS = re.compile(r"([vV]iewer|[rR]eader|Reviewer|roles/serviceusage\.serviceUsageConsumer)$")
+
+
+def test_the_account_of_pull_requests_changes_nothing(pipeline: list[dict[str, Any]]) -> None:
+    given = roles(pipeline, "plan", "plan_source")
+    assert len(given) > 10
+    assert {role for role in given if not READS.search(role)} == set()
+    on_project = [r for r in pipeline if r["type"] == "google_project_iam_member"]
+    whole = {r["values"]["role"] for r in on_project if r["name"] == "plan"}
+    assert not {role for role in whole if re.search(r"\.(object|data|secret)", role)}, "nobody's data"
+    (state,) = [r["values"]["role"] for r in pipeline if r["name"] == "plan_state"]
+    assert state == "roles/storage.objectViewer"
+
+
+def test_each_right_is_that_accounts_which_it_is_named_for(document: dict[str, Any]) -> None:
+    """Their members are known when they are made: the configuration says whose they are."""
+    named, lent = {}, {}
+    for resource in document["configuration"]["root_module"]["resources"]:
+        if resource["type"].endswith("_iam_member"):
+            expressions = resource["expressions"]
+            for into, field in ((named, "member"), (lent, "service_account_id")):
+                found = re.findall(r'builders\["(\w+)"\]', str(expressions.get(field)))
+                into |= {resource["name"]: set(found)} if found else {}
+    assert named == {name: {name.partition("_")[0]} for name in named}
+    assert set(named) == {"deploy", "deploy_grants", "deploy_identity", "plan", "plan_source", "plan_state"}
+    assert lent == {"deploy_identity": {"deploy"}, "deploy_federated": {"deploy"}}
+    (logs,) = [
+        resource["expressions"]
+        for resource in document["configuration"]["root_module"]["resources"]
+        if resource["address"] == "google_storage_bucket_iam_member.build_logs"
+    ]
+    for field in ("bucket", "member"):
+        assert "each.value.action" in logs[field]["references"], "a build writes its own log"
+
+
+def test_documents_alone_are_left_out_of_what_builds(pipeline: list[dict[str, Any]]) -> None:
+    from test_workflows import FLOWS, ON
+
+    ignored = [trigger["ignored_files"] for trigger in triggered(pipeline)]
+    assert ignored == [["docs/**", "*.md"]] * 2
+    assert FLOWS["deploy"][ON]["push"]["paths-ignore"] == ignored[0]
 
 
 def test_the_deployer_has_the_roles_that_doctor_asks_for(pipeline: list[dict[str, Any]]) -> None:

@@ -64,6 +64,39 @@ def test_nobody_can_have_prod_trained_on_test_data(key: str) -> None:
         smoke.may_train(key, True)
 
 
+@pytest.mark.parametrize(
+    ("key", "more", "tried"),
+    [
+        ("dev", {}, ["trains"]),
+        ("dev", {"train": False}, ["serves"]),
+        ("prod", {}, ["serves"]),
+        ("live", {}, ["serves"]),
+    ],
+)
+def test_prod_is_asked_and_dev_is_trained(
+    key: str, more: dict[str, Any], tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    class Tried:
+        proof = trial.Proof()
+
+        def __init__(self, *given: Any) -> None:
+            """Of whatever."""
+
+        def trains(self, file: Path) -> None:
+            done.append("trains")
+
+        def serves(self, file: Path | None) -> None:
+            done.append("serves")
+
+    monkeypatch.setattr(smoke, "read", lambda key: DEV)
+    monkeypatch.setattr(smoke, "settings_of", lambda *given: SimpleNamespace(problem="x"))
+    monkeypatch.setattr(smoke, "Trial", Tried)
+    smoke.run(key, file=Path("small.csv"), **more)
+    assert done == tried
+
+
 def test_settings_are_those_of_the_tfvars_with_the_address_that_cloud_run_says() -> None:
     session = Session({"uri": "https://late-flights-predict-xyz.a.run.app"})
     settings = smoke.settings_of(DEV, Api("scope", session))

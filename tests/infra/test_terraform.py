@@ -27,10 +27,21 @@ def test_a_root_is_valid(root: Path) -> None:
     run_terraform(root, "validate", "-no-color")
 
 
+FILES = [
+    pytest.param(root, file.name, id=f"{root.name}/{file.name.partition('.')[0]}")
+    for root in ROOTS
+    for file in sorted((root / "tests").glob("*.tftest.hcl"))
+]
+
+
 @pytest.mark.timeout(1200)
-def test_the_tests_of_a_root_pass_and_there_are_some(root: Path) -> None:
-    declared = "".join(file.read_text() for file in (root / "tests").glob("*.tftest.hcl"))
-    runs = len(re.findall(r'^run "', declared, re.MULTILINE))
-    assert runs, f"{root.name} has no tests of its own"
-    told = run_terraform(root, "test", "-no-color").stdout
+@pytest.mark.parametrize(("root", "file"), FILES, indirect=["root"])
+def test_the_tests_of_a_file_pass_and_there_are_some(root: Path, file: str) -> None:
+    runs = len(re.findall(r'^run "', (root / "tests" / file).read_text(), re.MULTILINE))
+    assert runs, f"{file} tests nothing"
+    told = run_terraform(root, "test", "-no-color", f"-filter=tests/{file}").stdout
     assert re.search(rf"^Success! {runs} passed, 0 failed\.", told, re.MULTILINE), told
+
+
+def test_each_root_has_tests_of_its_own() -> None:
+    assert {file.parents[1] for root in ROOTS for file in root.glob("tests/*.tftest.hcl")} == set(ROOTS)

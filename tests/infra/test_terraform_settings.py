@@ -95,6 +95,11 @@ def test_each_runtime_has_these_settings_and_they_can_be_loaded(resources: list[
         loaded.add(settings.load({k: v for k, v in given.items() if k in known}))
     (one,) = loaded  # all of them speak of the same deployment
     assert (one.project, one.region, one.runner) == ("acme-dev", "europe-west1", "DataflowRunner")
+    ours = Environment(key="dev", project="acme-dev", region="europe-west1")
+    for what in ("landing", "data", "models"):
+        assert getattr(one, f"{what}_bucket") == ours.bucket(what)
+    assert (one.dataset, one.retrain_job) == ("dropfit", f"{ours.location}/jobs/dropfit-retrain")
+    assert one.worker_account == ours.account("dataflow")
     assert one.log_table == "acme-dev.dropfit_logs._AllLogs"
     assert one.subnetwork == "regions/europe-west1/subnetworks/dropfit"
 

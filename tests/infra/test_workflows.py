@@ -90,6 +90,13 @@ def test_there_are_no_keys_and_no_secrets() -> None:
         assert "credentials_json" not in file.read_text()
 
 
+def test_no_checkout_leaves_its_token_behind() -> None:
+    steps = [step for flow in FLOWS.values() for job in flow["jobs"].values() for step in job.get("steps", [])]
+    checkouts = [step for step in steps if "actions/checkout@" in step.get("uses", "")]
+    assert len(checkouts) == 3
+    assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
+
+
 def test_tests_run_on_every_push_to_main_and_every_pull_request() -> None:
     happens = FLOWS["test"][ON]
     assert happens["push"] == {"branches": ["main"]}

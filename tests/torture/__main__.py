@@ -31,7 +31,7 @@ from dropfit.settings import DEFAULT_PROBLEM
 from localcloud.cloud import LocalCloud
 
 # Proof -> how much of it: points (0: all), kills for each step, uploads, rounds, histories, files, bytes, guards,
-# requests, connections of a kind, swaps, seconds.
+# sabotages (0: all), requests, connections of a kind, swaps, seconds.
 PROOFS = {
     "faults": 0,
     "kills": 12,
@@ -41,6 +41,7 @@ PROOFS = {
     "corpus": 0,
     "flips": 1000,
     "guards": 0,
+    "sabotage": 0,
     "fuzz": 20_000,
     "slow": 200,
     "swaps": 100,
@@ -84,7 +85,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("proofs", nargs="*", metavar="PROOF", help="which; all when none is named")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--count", type=int, help="how much of it")
-    parser.add_argument("--only", nargs="*", default=(), help="points of faults, as a failure names them")
+    parser.add_argument(
+        "--only", nargs="*", default=(), help="points of faults, or sabotages, as a failure names them"
+    )
     asked = parser.parse_args(arguments)
     if unknown := set(asked.proofs) - set(PROOFS):
         parser.error(f"no proof is called {', '.join(sorted(unknown))}; there are {', '.join(PROOFS)}")
@@ -122,7 +125,7 @@ def prove(module: Any, name: str, count: int, asked: argparse.Namespace, progres
     elif "served" in needs:
         found = with_flights(module, asked.seed)
     else:
-        given = {"count": count, "seed": asked.seed, "artifact_bytes": count, "tick": tick}
+        given = {"count": count, "seed": asked.seed, "artifact_bytes": count, "tick": tick, "only": tuple(asked.only)}
         found = module.run(**{name: value for name, value in given.items() if name in needs})
     progress.update(bar, total=1, completed=1)
     return of(found, name, asked.seed)

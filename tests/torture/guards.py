@@ -11,19 +11,14 @@ test is imported:
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+import red
 
-ROOT = Path(__file__).parents[2]
 VARIABLE = "GUARD_OFF"
 Patch = pytest.MonkeyPatch
 
@@ -313,76 +308,29 @@ def pytest_configure(config: pytest.Config) -> None:
         GUARDS[wanted].off(Patch())
 
 
-class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """What became red.
-
-    Attributes:
-        red: guard -> the first test that missed it; empty when none did.
-        broken: the first of the same tests that is red with every guard in its place; empty when none is.
-        seconds: it took.
-    """
-
-    red: dict[str, str]
-    broken: str
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether every guard is missed by a test, and none without a cause."""
-        return not self.broken and all(self.red.values())
-
-    @property
-    def sentence(self) -> str:
-        """The figure, for people."""
-        missed = sum(map(bool, self.red.values()))
-        baseline = f"AND SO IS {self.broken} WITH ALL ON" if self.broken else "all are green with every guard on"
-        lost = "".join(f"; NO TEST MISSES {name}" for name, test in self.red.items() if not test)
-        return f"{missed} of {len(self.red)} guards turn a test red when off; {baseline}{lost} ({self.seconds:.0f} s)"
-
-
-def first_red(guard: str, tests: tuple[str, ...]) -> str:
+def first_red(guard: str) -> str:
     """The first test that fails with a guard off (or with none off, for an empty name); empty when all pass."""
-    search = os.pathsep.join((str(ROOT / "tests" / "torture"), os.environ.get("PYTHONPATH", "")))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "guards", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    command += ["-o", "timeout=300"]  # a guard may be what keeps a test from waiting for ever
-    ended = subprocess.run(
-        [*command, *tests],
-        cwd=ROOT,
-        env={**os.environ, VARIABLE: guard, "PYTHONPATH": search},
-        capture_output=True,
-        text=True,
-        timeout=1200,
+    tests = GUARDS[guard].tests if guard else tuple(dict.fromkeys(t for one in GUARDS.values() for t in one.tests))
+    search = os.pathsep.join((str(red.ROOT / "tests" / "torture"), os.environ.get("PYTHONPATH", "")))
+    return red.first(
+        tests, arguments=("-p", "guards", "-o", "timeout=300"), **{VARIABLE: guard, "PYTHONPATH": search}
     )
-    found = re.search(r"^(?:FAILED|ERROR) \S*?(\w+\.py(?:::\S+)?)", ended.stdout, re.MULTILINE)
-    if ended.returncode == 0:
-        return ""
-    if ended.returncode != 1 or found is None:
-        raise RuntimeError(f"pytest ended with {ended.returncode}:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
-    return found[1]
 
 
-def run(workers: int = 2) -> Figure:
+def run(workers: int = 2) -> red.Figure:
     """Switch each guard off in a process of its own.
 
     Args:
         workers: processes at a time.
     """
-    begun = time.monotonic()
-    every = tuple(dict.fromkeys(test for guard in GUARDS.values() for test in guard.tests))
-    with ThreadPoolExecutor(workers) as pool:
-        green = pool.submit(first_red, "", every)
-        red = {name: pool.submit(first_red, name, guard.tests) for name, guard in GUARDS.items()}
-    return Figure(
-        red={name: ended.result() for name, ended in red.items()},
-        broken=green.result(),
-        seconds=time.monotonic() - begun,
-    )
+    tests = {name: guard.tests for name, guard in GUARDS.items()}
+    return red.each("guards", "when off", tests, first_red, workers=workers)
 
 
 def main() -> int:
     """Print which test misses which guard."""
     figure = run()
-    print("\n".join(f"{name:18} {test or 'NO TEST TURNS RED'}" for name, test in figure.red.items()))
+    print(figure.table)
     print(figure.sentence)
     return not figure.ok
 
