@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from planning import INFRA, ROOT, VARIABLES
 from dropfit import settings
 from dropfit.settings import Settings
 from infra.deploy import tfvars
-from infra.deploy.environment import Environment
+from infra.deploy.environment import Environment, JobSize, Size
 
 FUNCTIONS = ROOT / "functions"
 FOR_PEOPLE = {"predict_url", "on_upload_url"}
@@ -152,6 +153,13 @@ def test_a_deployment_has_the_same_defaults_in_python_and_in_terraform() -> None
     } | {"settings": {}, "labels": {}, "predict": {}, "job": {}}  # the defaults of a size stand in its type
     needed = {f.name for f in msgspec.structs.fields(Environment) if f.required} - {"key"}
     assert {name for name in needed if "default" in declared[name]} == set()
+
+
+@pytest.mark.parametrize(("name", "size"), [("predict", Size()), ("job", JobSize())])
+def test_a_size_has_the_same_defaults_in_python_and_in_terraform(name: str, size: Size | JobSize) -> None:
+    (variable,) = [body[name] for body in parsed("variables.tf")["variable"] if name in body]
+    fields = re.findall(r"(\w+) = optional\(\w+, (.+?)\)", variable["type"])
+    assert {field: json.loads(default) for field, default in fields} == msgspec.structs.asdict(size)
 
 
 @pytest.mark.infra
