@@ -77,7 +77,7 @@ def first(
     """
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", *arguments]
     ended = subprocess.run(
-        [*command, *tests], cwd=folder, env=os.environ | environ, capture_output=True, text=True, timeout=600
+        [*command, *tests], cwd=folder, env=os.environ | environ, capture_output=True, text=True, timeout=1200
     )
     found = re.search(rf"^(?:{kinds}) \S*?(\w+\.py(?:::\S+)?)", ended.stdout, re.MULTILINE)
     if ended.returncode == 0:
