@@ -62,46 +62,6 @@ def test_a_step_forgives_nothing_but_that_it_is_not_to_deploy() -> None:
         assert re.search(r"\|\||set \+e|\bexit 0|\btrap\b|[^|&]&\s*$", left_out, re.MULTILINE) is None, name
 
 
-@pytest.mark.parametrize("target", ["lint", "test", "verify", "infra-test"])
-def test_what_make_tests_fails_when_a_test_fails(target: str) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-    for line in recipe.splitlines():
-        assert re.match(r"\t@?\$\(BIN\)/", line), line  # no `-`, which forgives, and no shell around it
-        assert re.search(r"[|;&]|--exit-zero|--no-error|--co\b|--collect-only", line) is None, line
-    assert ".IGNORE" not in makefile
-    assert re.search(r"^(\w+ )*MAKEFLAGS|PYTEST_ADDOPTS", makefile, re.MULTILINE) is None
-
-
-SELECTS = {
-    "test": 'pytest -m "not verify and not infra" -n $(WORKERS) --dist loadfile $(ARGS)',
-    "verify": "pytest -m verify $(ARGS)",
-    "infra-test": "pytest tests/infra -m infra $(ARGS)",
-}
-"""Target of make -> all that it asks of pytest: between them they leave no test out."""
-
-
-@pytest.mark.parametrize("target", SELECTS)
-def test_no_test_is_left_out(target: str) -> None:
-    recipe = re.findall(rf"^{target}:.*\n\t@(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert recipe == [f"$(BIN)/python -m {SELECTS[target]}"]
-
-
-def test_tests_are_given_the_terraform_that_is_named() -> None:
-    assert "\nexport TERRAFORM ?= terraform\n" in (ROOT / "Makefile").read_text()
-
-
-def test_what_make_installs_is_locked_with_hashes() -> None:
-    installs = re.findall(r"uv pip install (.*?)(?:;|$)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert len(installs) > 3
-    own = [told for told in installs if told.endswith("--no-deps -e .")]
-    assert [told for told in installs if "--require-hashes -r requirements/" not in told] == own
-
-
-def test_test_means_lint_too() -> None:
-    assert re.search(r"^test: lint\b", (ROOT / "Makefile").read_text(), re.MULTILINE)
-
-
 @pytest.mark.parametrize("step", STEPS, ids=[step["id"] for step in STEPS])
 def test_every_step_runs_in_a_version_and_ends(step: dict[str, Any]) -> None:
     assert re.fullmatch(r"[a-z0-9./-]+:\d+\.\d+\.\d+(-[a-z]+)?", step["name"]), step["name"]
