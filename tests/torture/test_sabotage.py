@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A promise of the infrastructure that no test keeps is none.
 
-What looks at the table's texts is of `make verify`: whoever changes infra/ in a clone of theirs deploys with `make test`.
+What looks at the table's texts is of `make verify`: a clone whose owner changes infra/ is deployed with `make test`.
 """
 
 from __future__ import annotations
