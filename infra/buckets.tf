@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Five buckets. Nobody reaches them but by IAM, and none can be made public, not even by its owner.
+# Four buckets. Nobody reaches them but by IAM, and none can be made public, not even by its owner.
 #
 # What may be lost by mistake, and what brings it back:
 #   landing  uploads, which nobody can make again    soft delete, 30 days, of what was overwritten or deleted
@@ -7,7 +7,6 @@
 #   data     receipts, accepted rows, quarantine     soft delete, 7 days. No versioning: a lease is rewritten every few
 #                                                    seconds, and what matters lies under a name of its content
 #   source   zips that images were built from        versioning: those of earlier deployments, for 30 days
-#   logs     what builds said                        nothing: kept 30 days
 #
 # Landing has no versioning either: an object's generation is the upload's identity (functions/dropfit/receipts.py),
 # only the live one is read, and one that was restored is a new generation, hence taken in anew.
@@ -243,39 +242,5 @@ resource "google_storage_bucket_object" "job" {
 resource "google_storage_bucket_iam_member" "source" {
   bucket = google_storage_bucket.source.name
   role   = "roles/storage.objectViewer"
-  member = local.member.build
-}
-
-resource "google_storage_bucket" "logs" {
-  # checkov:skip=CKV_GCP_78:nothing in it is ever overwritten
-  # checkov:skip=CKV_GCP_62:it is where logs lie
-  # checkov:skip=CKV_GCP_63:it writes no access log at all; the scanner takes the empty block of a plan for one
-  name                        = local.buckets.logs
-  location                    = var.region
-  uniform_bucket_level_access = true
-  public_access_prevention    = "enforced"
-  force_destroy               = true # logs of builds alone
-
-  soft_delete_policy {
-    retention_duration_seconds = 0
-  }
-
-  lifecycle_rule {
-    action {
-      type = "Delete"
-    }
-    condition {
-      age = 30
-    }
-  }
-
-  depends_on = [google_project_service.apis]
-}
-
-resource "google_storage_bucket_iam_member" "logs" {
-  for_each = toset(["objectUser", "legacyBucketReader"]) # Cloud Build looks at the bucket before it writes
-
-  bucket = google_storage_bucket.logs.name
-  role   = "roles/storage.${each.value}"
   member = local.member.build
 }

@@ -4,7 +4,7 @@
 locals {
   labels = merge(var.labels, { app = "dropfit", environment = var.environment, deployment = var.name })
 
-  buckets = { for what in ["landing", "data", "models", "source", "logs"] : what => "${var.project}-${var.name}-${what}" }
+  buckets = { for what in ["landing", "data", "models", "source"] : what => "${var.project}-${var.name}-${what}" }
   dataset = replace(var.name, "-", "_")
 
   retrain_job  = "projects/${var.project}/locations/${var.region}/jobs/${var.name}-retrain"

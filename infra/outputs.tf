@@ -20,7 +20,6 @@ output "buckets" {
     data    = google_storage_bucket.data.name
     models  = google_storage_bucket.models.name
     source  = google_storage_bucket.source.name
-    logs    = google_storage_bucket.logs.name
   }
 }
 

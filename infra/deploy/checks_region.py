@@ -25,7 +25,7 @@ BIGQUERY = "https://bigquery.googleapis.com/bigquery/v2"
 BUILDS = ("us-central1", "us-west2", "europe-west1", "asia-east1", "australia-southeast1", "southamerica-east1")
 """Where Cloud Build builds for every project; for some, new ones mostly, nowhere else
 (cloud.google.com/build/docs/locations)."""
-BUCKETS = ("landing", "data", "models", "source", "logs", "state")
+BUCKETS = ("landing", "data", "models", "source", "state")
 ACCOUNTS = ("on-upload", "predict", "retrain", "sweep", "dataflow", "trigger", "scheduler", "build")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
 ACCOUNT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")

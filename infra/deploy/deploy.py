@@ -29,14 +29,12 @@ FOUNDATION = (
     "google_project_service.apis",
     "google_artifact_registry_repository.images",
     "google_storage_bucket.source",
-    "google_storage_bucket.logs",
     "google_storage_bucket_object.functions",
     "google_storage_bucket_object.job",
     "google_service_account.build",
     "google_artifact_registry_repository_iam_member.build",
     "google_project_iam_member.build_logs",
     "google_storage_bucket_iam_member.source",
-    "google_storage_bucket_iam_member.logs",
 )
 """What images are built with: it has to be there before what runs them can be planned to the end."""
 TRIES, PAUSE = 6, 60.0

@@ -88,7 +88,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         return INFRA / f"{self.key}.tfvars"
 
     def bucket(self, what: str) -> str:
-        """Name of the `landing`, `data`, `models`, `source`, `state` or `logs` bucket."""
+        """Name of the `landing`, `data`, `models`, `source` or `state` bucket."""
         return f"{self.project}-{self.name}-{what}"
 
     @property

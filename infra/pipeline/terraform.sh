@@ -37,9 +37,7 @@ foundation) # what images are built with, before what runs them can be planned t
     -target=google_artifact_registry_repository.images \
     -target=google_artifact_registry_repository_iam_member.build \
     -target=google_storage_bucket.source \
-    -target=google_storage_bucket.logs \
     -target=google_storage_bucket_iam_member.source \
-    -target=google_storage_bucket_iam_member.logs \
     -target=google_storage_bucket_object.functions \
     -target=google_storage_bucket_object.job \
     -target=google_service_account.build \

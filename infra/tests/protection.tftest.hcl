@@ -21,7 +21,7 @@ run "no_bucket_can_be_made_public" {
     condition = alltrue([
       for bucket in [
         google_storage_bucket.landing, google_storage_bucket.data, google_storage_bucket.models,
-        google_storage_bucket.source, google_storage_bucket.logs,
+        google_storage_bucket.source,
       ] : bucket.public_access_prevention == "enforced" && bucket.uniform_bucket_level_access
     ])
     error_message = "A bucket can be made public, or has access lists beside IAM."

@@ -29,7 +29,7 @@ def test_after_a_stage_broke_off_the_same_command_goes_on(stage: Stage) -> None:
 def _build_fails() -> None:
     from dropfit.errors import DeployError
 
-    raise DeployError("the image did not build: see gs://acme-dev-dropfit-logs")
+    raise DeployError("the image did not build: see https://its.log")
 
 
 def test_an_apply_that_broke_off_half_way_is_gone_on_with(stage: Stage) -> None:

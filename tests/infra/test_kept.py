@@ -32,7 +32,6 @@ BUCKETS = {
     "data": Kept(7, False, [{"age": 14, "matches_prefix": ["beam/", "batch/"]}], False),
     "models": Kept(7, True, [{"days_since_noncurrent_time": 90, "with_state": "ARCHIVED"}], False),
     "source": Kept(7, True, [{"days_since_noncurrent_time": 30, "with_state": "ARCHIVED"}], True),
-    "logs": Kept(0, False, [{"age": 30}], True),
 }
 FIELDS = ("age", "matches_prefix", "days_since_noncurrent_time", "with_state", "num_newer_versions", "created_before")
 

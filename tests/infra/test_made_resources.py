@@ -15,9 +15,7 @@ pytestmark = pytest.mark.infra
 
 def test_no_bucket_can_be_made_public(resources: list[Resource]) -> None:
     buckets = named(resources, "google_storage_bucket")
-    assert {b["values"]["name"] for b in buckets} >= {
-        bucket(w) for w in ("landing", "data", "models", "source", "logs")
-    }
+    assert {b["values"]["name"] for b in buckets} >= {bucket(w) for w in ("landing", "data", "models", "source")}
     for made in buckets:
         assert made["values"]["public_access_prevention"] == "enforced", made["address"]
         assert made["values"]["uniform_bucket_level_access"] is True, made["address"]

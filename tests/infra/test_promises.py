@@ -73,8 +73,6 @@ MAY = {
     "scheduler": {"cloud_run_v2_job dropfit-sweep: run.invoker"},
     "build": {
         "storage_bucket source: storage.objectViewer",
-        "storage_bucket logs: storage.legacyBucketReader",
-        "storage_bucket logs: storage.objectUser",
         "artifact_registry_repository dropfit: artifactregistry.writer",
         "project acme-dev: logging.logWriter",
     },

@@ -45,7 +45,7 @@ def test_whatever_holds_data_is_kept(resources: list[dict[str, Any]]) -> None:
     """A bucket, dataset or log bucket that somebody adds is either data, or is said here to be none."""
     holds = {"google_storage_bucket", "google_bigquery_dataset", "google_logging_project_bucket_config"}
     found = {kind for kind in kinds(resources) if kind.partition(".")[0] in holds}
-    assert found - DATA == {"google_storage_bucket.source", "google_storage_bucket.logs"}
+    assert found - DATA == {"google_storage_bucket.source"}
 
 
 def test_nothing_that_is_kept_needs_anything_that_goes(infra: Path) -> None:

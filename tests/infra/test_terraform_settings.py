@@ -170,7 +170,7 @@ def test_terraform_and_python_call_everything_by_the_same_names(infra: Path, nam
     ours = Environment(key="dev", project="acme-dev", region="europe-west1", name=name)
     root = planned(infra, VARIABLES | {"name": name})["planned_values"]
     resources, outputs = root["root_module"]["resources"], root["outputs"]
-    whats = ("landing", "data", "models", "source", "logs")
+    whats = ("landing", "data", "models", "source")
     assert outputs["buckets"]["value"] == {what: ours.bucket(what) for what in whats}
     assert {v["name"] for v in named(resources, "google_storage_bucket")} == {ours.bucket(what) for what in whats}
     assert outputs["trigger"]["value"] == ours.trigger
