@@ -53,7 +53,7 @@ test: lint ## lint, types and every test but the longer proofs
 verify: env ## the longer proofs
 	@$(BIN)/python -m pytest -m verify $(ARGS)
 
-torture: env ## every proof of reliability, an hour or so (ARGS='kills --seed 7' for some)
+torture: env ## every proof of reliability, over an hour (ARGS='kills --seed 7' for some)
 	@$(BIN)/python tests/torture $(ARGS)
 
 bench-serving: env .venv-bench/ready ## how fast it serves beside others, some 9 minutes (ARGS='--only rounds')
