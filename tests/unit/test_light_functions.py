@@ -30,16 +30,15 @@ print(json.dumps([name for name in {TRAINING_ONLY!r} if name in sys.modules]))
 """
 
 
+def told_by(script: str) -> object:
+    """What a script prints as JSON in a new process, which has imported nothing yet."""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT / "functions", capture_output=True, text=True, timeout=300, check=True)
+    return json.loads(done.stdout)
+
+
 def test_the_predict_path_imports_nothing_that_only_training_needs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL],
-        cwd=ROOT / "functions",
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    assert json.loads(done.stdout) == []
+    assert told_by(IMPORT_ALL) == []
 
 
 IMPORT_UPLOAD = f"""
@@ -51,15 +50,7 @@ print(json.dumps([name for name in heavy if name in sys.modules]))
 
 
 def test_the_upload_function_imports_nothing_that_only_training_needs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_UPLOAD],
-        cwd=ROOT / "functions",
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    assert json.loads(done.stdout) == []
+    assert told_by(IMPORT_UPLOAD) == []
 
 
 def test_what_the_functions_are_deployed_with_holds_nothing_that_only_training_needs() -> None:
